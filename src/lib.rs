@@ -12,7 +12,9 @@ pub mod id;
 pub mod manifest;
 pub mod ports;
 pub mod problem;
+pub mod registry;
 pub mod secret;
+pub mod template;
 pub mod time;
 pub mod webhook;
 

@@ -2,4 +2,98 @@
 //!
 //! A superset of source 002's `config.json`. Unknown keys are errors, so that a misspelt one cannot be overlooked.
 
+pub mod action;
+pub mod auth;
+pub mod conversation;
 pub mod webhook;
+
+use crate::error::{Error, Result};
+use action::Action;
+use auth::Auth;
+use conversation::Conversation;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use webhook::Webhook;
+
+/// Everything that the hub knows of a service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Manifest {
+    /// The schema that editors complete from; not read.
+    #[serde(default, rename = "$schema")]
+    pub schema: Option<String>,
+    /// The service's name in URLs and event types: lower-case letters, digits and `-`.
+    pub name: String,
+    /// The manifest's own version (semver).
+    pub version: String,
+    /// One sentence on what it connects.
+    pub description: String,
+    /// The vendor's page that this manifest follows.
+    #[serde(default)]
+    pub docs: Option<String>,
+    /// Where requests of actions go, without a trailing slash; a connection's `base_url` and the setting
+    /// `<SERVICE>_API_BASE_URL` replace it.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Hosts that may receive this service's credentials, besides the one of the base URL.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// What a connection needs, and how requests are authorised with it.
+    #[serde(default)]
+    pub auth: Option<Auth>,
+    /// How deliveries are verified and read.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
+    /// How an event becomes a conversation with an agent, and how the answer finds its way back.
+    #[serde(default)]
+    pub conversation: Option<Conversation>,
+    /// What can be asked of the service.
+    #[serde(default)]
+    pub actions: BTreeMap<String, Action>,
+}
+
+impl Manifest {
+    /// Reads a manifest. An error names the place.
+    pub fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|e| Error::validation(format!("the manifest is not valid: {e}")))
+    }
+
+    /// Compiles every expression and checks what types cannot say. For tests of built-in manifests and for
+    /// definitions that users post; a request does not pay for it.
+    pub fn check(&self) -> Result<()> {
+        let well_named = !self.name.is_empty()
+            && self
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !well_named {
+            return Err(Error::invalid("/name", "must be lower-case letters, digits and `-`"));
+        }
+        if let Some(auth) = &self.auth {
+            auth.check()?;
+        }
+        if let Some(conversation) = &self.conversation {
+            conversation.check(self)?;
+        }
+        self.actions
+            .iter()
+            .try_for_each(|(name, action)| action.check(&format!("/actions/{name}")))
+    }
+
+    /// The action of this name.
+    pub fn action(&self, name: &str) -> Result<&Action> {
+        self.actions
+            .get(name)
+            .ok_or_else(|| Error::MethodNotFound(name.to_owned()))
+    }
+
+    /// The name of a setting of this service: `<SERVICE>_<WHAT>`, `-` as `_`.
+    pub fn setting(&self, what: &str) -> String {
+        format!("{}_{what}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+}
+
+/// A JSON Schema inside a manifest.
+pub type Schema = Value;

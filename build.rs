@@ -1,0 +1,87 @@
+//! Finds the integrations: writes the registry's table and compiles the schemas of their actions.
+//!
+//! Every folder in `integrations/` with a `manifest.json` becomes an entry, so that a service is added by adding its
+//! folder. Schemas are compiled by `jsonschema`'s macro at build time: a request pays for checking alone.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    println!("cargo:rerun-if-changed=integrations");
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("integrations");
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&root)? {
+        let folder = entry?;
+        if folder.path().join("manifest.json").is_file() {
+            names.push(folder.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let mut entries = String::new();
+    let mut validators = String::new();
+    for name in &names {
+        write_entry(&root.join(name), name, &out, &mut entries, &mut validators)?;
+    }
+    let table = format!(
+        "{validators}\n/// Every built-in integration, sorted by name.\nstatic ENTRIES: [Entry; {}] = [\n{entries}];\n",
+        names.len()
+    );
+    fs::write(out.join("registry.rs"), table)?;
+    Ok(())
+}
+
+fn write_entry(folder: &Path, name: &str, out: &Path, entries: &mut String, validators: &mut String) -> Outcome<()> {
+    let file = folder.join("manifest.json");
+    println!("cargo:rerun-if-changed={}", file.display());
+    let manifest: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&file)?).map_err(|e| format!("{}: {e}", file.display()))?;
+    if manifest.get("name").and_then(|n| n.as_str()) != Some(name) {
+        return Err(format!("{}: `name` must be the folder's name", file.display()).into());
+    }
+    let module = name.replace('-', "_");
+    let mut checks = String::new();
+    let mut schemas: Vec<(String, &serde_json::Value)> = Vec::new();
+    if let Some(fields) = manifest.pointer("/auth/fields") {
+        schemas.push(("config".to_owned(), fields));
+    }
+    for (action, definition) in manifest
+        .get("actions")
+        .and_then(|a| a.as_object())
+        .into_iter()
+        .flatten()
+    {
+        for side in ["input", "output"] {
+            if let Some(schema) = definition.get(format!("{side}_schema")) {
+                schemas.push((format!("{side}:{action}"), schema));
+            }
+        }
+    }
+    let mut structs = String::new();
+    for (index, (key, schema)) in schemas.iter().enumerate() {
+        let path = out.join(format!("{module}_{index}.json"));
+        fs::write(&path, schema.to_string())?;
+        writeln!(
+            structs,
+            "    #[jsonschema::validator(path = {:?}, draft = Draft202012, methods = {{ is_valid = false, validate = false }})]\n    pub struct V{index};",
+            path.display().to_string()
+        )?;
+        writeln!(
+            checks,
+            "            ({key:?}, |v| field_errors({module}::V{index}::iter_errors(v))),"
+        )?;
+    }
+    if !structs.is_empty() {
+        writeln!(validators, "mod {module} {{\n{structs}}}")?;
+    }
+    writeln!(
+        entries,
+        "    Entry {{\n        name: {name:?},\n        text: include_str!({:?}),\n        manifest: OnceLock::new(),\n        checks: &[\n{checks}        ],\n    }},",
+        file.display().to_string()
+    )?;
+    Ok(())
+}

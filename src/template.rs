@@ -1,0 +1,415 @@
+//! `{{ expressions }}` in JSON: the one expression language of manifests, and the only file that knows minijinja.
+//!
+//! A string that is one expression keeps the type of its value; in longer texts each value is written out, null as
+//! nothing. What is undefined is null, at any depth. There are no loops and no blocks: `{% %}` is plain text.
+
+use crate::error::{Error, Result};
+use crate::http::percent_encode;
+use minijinja::value::Serde;
+use minijinja::{Environment, Expression, UndefinedBehavior};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::OnceLock;
+
+/// Steps that one expression may take; what is over it is an endless or hostile one.
+const FUEL: u64 = 20_000;
+
+/// Most bytes of one expression. The compiler recurses once per operator: a longer one could overflow the stack,
+/// which on wasm ends the whole instance.
+const MAX_EXPRESSION: usize = 2_000;
+
+/// A text with expressions, compiled on first use and kept.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub struct Template {
+    source: String,
+    parts: OnceLock<std::result::Result<Vec<Part>, String>>,
+}
+
+enum Part {
+    Literal(String),
+    Expression(Expression<'static, 'static>),
+}
+
+/// How a value is written into the text around it.
+type Write = fn(&minijinja::Value, &mut String) -> Result<()>;
+
+impl Template {
+    /// A template from its text; it is compiled when first used, or by [`Template::check`].
+    pub fn new(source: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            parts: OnceLock::new(),
+        }
+    }
+
+    /// The text as written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Compiles it, and says what is wrong with it.
+    pub fn check(&self) -> Result<()> {
+        self.parts().map(|_| ())
+    }
+
+    /// Its value: of any type if the text is one expression, else a string.
+    pub fn value(&self, scope: &Scope) -> Result<Value> {
+        match self.parts()? {
+            [Part::Expression(expression)] => to_json(&self.run(expression, scope)?),
+            parts => self.join(parts, scope, write_plain).map(Value::String),
+        }
+    }
+
+    /// Its value as text; null is the empty text.
+    pub fn text(&self, scope: &Scope) -> Result<String> {
+        self.join(self.parts()?, scope, write_plain)
+    }
+
+    /// Whether its value counts as true (not null, false, zero or empty).
+    pub fn truth(&self, scope: &Scope) -> Result<bool> {
+        match self.parts()? {
+            [Part::Expression(expression)] => Ok(self.run(expression, scope)?.is_true()),
+            parts => Ok(!self.join(parts, scope, write_plain)?.is_empty()),
+        }
+    }
+
+    /// Its value as part of a URL: what comes from an expression is percent-encoded whole, so that no input adds a
+    /// segment or a parameter; the filter `path` encodes segment by segment instead. An empty value is refused,
+    /// since it would name another resource.
+    pub fn url_part(&self, scope: &Scope) -> Result<String> {
+        self.join(self.parts()?, scope, write_url)
+    }
+
+    fn join(&self, parts: &[Part], scope: &Scope, write: Write) -> Result<String> {
+        let mut text = String::with_capacity(self.source.len());
+        for part in parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Expression(expression) => write(&self.run(expression, scope)?, &mut text)?,
+            }
+        }
+        Ok(text)
+    }
+
+    fn run(&self, expression: &Expression<'_, '_>, scope: &Scope) -> Result<minijinja::Value> {
+        expression
+            .eval(scope.0.clone())
+            .map_err(|e| Error::validation(format!("the expression `{}` failed: {e}", self.source)))
+    }
+
+    fn parts(&self) -> Result<&[Part]> {
+        self.parts
+            .get_or_init(|| compile(&self.source))
+            .as_deref()
+            .map_err(|e| Error::Internal(format!("the template `{}` does not compile: {e}", self.source)))
+    }
+}
+
+impl From<String> for Template {
+    fn from(source: String) -> Self {
+        Self::new(source)
+    }
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Template({:?})", self.source)
+    }
+}
+
+/// A JSON document whose strings are templates. A member or element whose template gives null is left out where the
+/// template is one expression, so that optional inputs need no conditions.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Value")]
+pub enum JsonTemplate {
+    /// A number, truth value or null as it stands.
+    Literal(Value),
+    /// A string.
+    Text(Template),
+    /// A list.
+    List(Vec<JsonTemplate>),
+    /// An object.
+    Object(Vec<(String, JsonTemplate)>),
+}
+
+impl From<Value> for JsonTemplate {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(Template::new(text)),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Value::Object(members) => Self::Object(members.into_iter().map(|(k, v)| (k, Self::from(v))).collect()),
+            other => Self::Literal(other),
+        }
+    }
+}
+
+impl JsonTemplate {
+    /// The document with every expression replaced by its value.
+    pub fn value(&self, scope: &Scope) -> Result<Value> {
+        Ok(match self {
+            Self::Literal(value) => value.clone(),
+            Self::Text(template) => template.value(scope)?,
+            Self::List(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    values.push(item.value(scope)?);
+                }
+                Value::Array(values)
+            }
+            Self::Object(members) => {
+                let mut object = Map::new();
+                for (name, member) in members {
+                    match member.value(scope)? {
+                        Value::Null if matches!(member, Self::Text(_)) => {}
+                        value => {
+                            object.insert(name.clone(), value);
+                        }
+                    }
+                }
+                Value::Object(object)
+            }
+        })
+    }
+
+    /// Compiles every template in it; the error names the place by JSON pointer.
+    pub fn check(&self, pointer: &str) -> Result<()> {
+        match self {
+            Self::Literal(_) => Ok(()),
+            Self::Text(template) => template
+                .check()
+                .map_err(|e| Error::validation(format!("{pointer}: {e}"))),
+            Self::List(items) => items
+                .iter()
+                .enumerate()
+                .try_for_each(|(i, item)| item.check(&format!("{pointer}/{i}"))),
+            Self::Object(members) => members
+                .iter()
+                .try_for_each(|(name, member)| member.check(&format!("{pointer}/{name}"))),
+        }
+    }
+}
+
+/// The names that an expression can use.
+#[derive(Clone)]
+pub struct Scope(minijinja::Value);
+
+impl Scope {
+    /// A scope from names and values. Secrets have no place here: what a template sees, a template can send.
+    pub fn new<'a>(names: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Self {
+        Self(minijinja::Value::from_pairs(names.into_iter().map(|(name, value)| {
+            (name.to_owned(), minijinja::Value::from(Serde(value)))
+        })))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod schema {
+    //! What an editor should know of templates: a template is a string, a JSON template anything.
+    use super::{JsonTemplate, Template};
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+    use std::borrow::Cow;
+
+    impl JsonSchema for Template {
+        fn schema_name() -> Cow<'static, str> {
+            "Template".into()
+        }
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"type": "string", "description": "Text with {{ expressions }}"})
+        }
+    }
+
+    impl JsonSchema for JsonTemplate {
+        fn schema_name() -> Cow<'static, str> {
+            "JsonTemplate".into()
+        }
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"description": "JSON whose strings may hold {{ expressions }}"})
+        }
+    }
+}
+
+fn environment() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut env = Environment::new();
+        env.set_undefined_behavior(UndefinedBehavior::Chainable);
+        env.set_fuel(Some(FUEL));
+        // Fuel does not count work inside functions and filters; `range` alone could fill the memory.
+        env.remove_global("range");
+        env.add_filter("path", path);
+        env.add_test("containing", containing);
+        env
+    })
+}
+
+fn compile(source: &str) -> std::result::Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((expression, tail)) = split_expression(after) else {
+            return Err("a `{{` has no `}}`".to_owned());
+        };
+        if !before.is_empty() {
+            parts.push(Part::Literal(before.to_owned()));
+        }
+        if expression.len() > MAX_EXPRESSION {
+            return Err(format!("an expression is longer than {MAX_EXPRESSION} bytes"));
+        }
+        let compiled = environment()
+            .compile_expression_owned(expression.trim().to_owned())
+            .map_err(|e| e.to_string())?;
+        parts.push(Part::Expression(compiled));
+        rest = tail;
+    }
+    if !rest.is_empty() || parts.is_empty() {
+        parts.push(Part::Literal(rest.to_owned()));
+    }
+    Ok(parts)
+}
+
+/// Splits at the `}}` that ends the expression, not at one inside a string or a map literal.
+fn split_expression(text: &str) -> Option<(&str, &str)> {
+    let (mut quote, mut depth, mut escaped) = (None, 0usize, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '{') => depth += 1,
+            (None, '}') if depth > 0 => depth -= 1,
+            (None, '}') if text.get(at..).is_some_and(|t| t.starts_with("}}")) => {
+                return Some((text.get(..at)?, text.get(at + 2..)?));
+            }
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+fn to_json(value: &minijinja::Value) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| Error::validation(format!("an expression gave no JSON value: {e}")))
+}
+
+fn write_plain(value: &minijinja::Value, text: &mut String) -> Result<()> {
+    match to_json(value)? {
+        Value::Null => {}
+        Value::String(s) => text.push_str(&s),
+        other => text.push_str(&other.to_string()),
+    }
+    Ok(())
+}
+
+fn write_url(value: &minijinja::Value, text: &mut String) -> Result<()> {
+    let mut plain = String::new();
+    write_plain(value, &mut plain)?;
+    if plain.is_empty() {
+        return Err(Error::validation("a value that the URL needs is empty"));
+    }
+    if value.is_safe() {
+        text.push_str(&plain);
+    } else if matches!(plain.as_str(), "." | "..") {
+        return Err(Error::validation("a value in a URL must not be `.` or `..`"));
+    } else {
+        text.push_str(&percent_encode(&plain));
+    }
+    Ok(())
+}
+
+/// The filter `path`: several segments at once, each encoded; `.`, `..` and empty ones are refused.
+fn path(value: &str) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    let segments: Vec<&str> = value.split('/').collect();
+    if segments.iter().any(|s| matches!(*s, "" | "." | "..")) {
+        return Err(minijinja::Error::new(
+            minijinja::ErrorKind::InvalidOperation,
+            "a path must have no empty, `.` or `..` segment",
+        ));
+    }
+    let encoded: Vec<String> = segments.into_iter().map(percent_encode).collect();
+    Ok(minijinja::Value::from_safe_string(encoded.join("/")))
+}
+
+/// The test `containing`: whether a text holds another, for `selectattr`; anything else does not.
+fn containing(value: &minijinja::Value, part: &str) -> bool {
+    value.as_str().is_some_and(|text| text.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn scope() -> Scope {
+        Scope::new([
+            ("n", &json!(7)),
+            ("s", &json!("a b/c")),
+            ("o", &json!({"list": [1, 2], "none": null, "big": 9007199254740993i64})),
+        ])
+    }
+
+    #[test]
+    fn one_expression_keeps_its_type_and_a_text_is_a_text() {
+        let cases = [
+            ("{{ n }}", json!(7)),
+            ("{{ n }}!", json!("7!")),
+            ("{{ o.list }}", json!([1, 2])),
+            ("{{ o.big }}", json!(9007199254740993i64)),
+            ("{{ missing }}", Value::Null),
+            ("{{ missing.deeper.still or n }}", json!(7)),
+            ("<{{ o.none }}>", json!("<>")),
+            ("plain", json!("plain")),
+            ("", json!("")),
+            ("{{ '}}' }}", json!("}}")),
+            ("{{ {'a': {'b': 1}} }}", json!({"a": {"b": 1}})),
+            ("{{ n }}{{ n }}", json!("77")),
+            ("{% if %}", json!("{% if %}")),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(Template::new(source).value(&scope()), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_url_cannot_be_led_elsewhere() {
+        let part = |source: &str, s: &str| Template::new(source).url_part(&Scope::new([("s", &json!(s))]));
+
+        assert_eq!(part("/x/{{ s }}", "a/../b?c#d").unwrap(), "/x/a%2F..%2Fb%3Fc%23d");
+        assert_eq!(part("/x/{{ s | path }}", "octo/my repo").unwrap(), "/x/octo/my%20repo");
+        for bad in ["../b", "a//b", "/a", "a/./b", ""] {
+            assert!(part("/x/{{ s | path }}", bad).is_err(), "{bad}");
+        }
+        for bad in ["", ".", ".."] {
+            assert!(part("/x/{{ s }}", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_null_is_left_out_of_an_object() {
+        let template = JsonTemplate::from(json!({"a": "{{ n }}", "b": "{{ missing }}", "c": null, "d": ["{{ n }}"]}));
+
+        assert_eq!(template.value(&scope()), Ok(json!({"a": 7, "c": null, "d": [7]})));
+    }
+
+    #[test]
+    fn a_broken_template_says_where() {
+        let template = JsonTemplate::from(json!({"a": ["{{ 1 + }}"]}));
+
+        let message = template.check("/request").unwrap_err().to_string();
+        assert!(message.starts_with("/request/a/0"), "{message}");
+        assert!(Template::new("{{ open").check().is_err());
+    }
+
+    #[test]
+    fn a_hostile_expression_ends_in_an_error() {
+        let deep = format!("{{{{ {}n }}}}", "n+".repeat(990));
+        let too_long = format!("{{{{ {}n }}}}", "n+".repeat(20_000));
+        let nested = format!("{{{{ {}n{} }}}}", "(".repeat(900), ")".repeat(900));
+
+        assert_eq!(Template::new(deep).value(&scope()), Ok(json!(7 * 991)));
+        for source in [too_long.as_str(), nested.as_str(), "{{ range(10) }}"] {
+            assert!(Template::new(source).value(&scope()).is_err());
+        }
+    }
+}
