@@ -219,6 +219,16 @@ pub enum RsaHash {
 #[error("the key cannot be used: {0}")]
 pub struct CryptoError(pub String);
 
+/// The isolate's memory: a hint that may be empty at any time, never shared between isolates, never a lock.
+pub trait Cache {
+    /// What was kept under `key`, unless its time is over.
+    fn get(&self, key: &str, now: Timestamp) -> Option<Secret>;
+    /// Keeps `value` until `until`.
+    fn put(&self, key: &str, value: Secret, until: Timestamp);
+    /// Forgets it.
+    fn remove(&self, key: &str);
+}
+
 /// The rest of the world: clock, randomness, settings, log.
 pub trait Host {
     /// The time now.
@@ -245,6 +255,7 @@ pub struct Ports<'a> {
     pub blobs: &'a dyn Blobs,
     pub queue: &'a dyn Queue,
     pub crypto: &'a dyn Crypto,
+    pub cache: &'a dyn Cache,
     pub host: &'a dyn Host,
 }
 

@@ -1,4 +1,8 @@
-//! What a delivery becomes: an event.
+//! What a delivery becomes: an event, its envelope, and what it means to the agent.
+
+pub mod agent;
+pub mod envelope;
+pub mod mention;
 
 use crate::time::Timestamp;
 

@@ -49,6 +49,9 @@ pub struct Manifest {
     /// How an event becomes a conversation with an agent, and how the answer finds its way back.
     #[serde(default)]
     pub conversation: Option<Conversation>,
+    /// How the service says that its allowance is used up.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
     /// What can be asked of the service.
     #[serde(default)]
     pub actions: BTreeMap<String, Action>,
@@ -93,6 +96,17 @@ impl Manifest {
     pub fn setting(&self, what: &str) -> String {
         format!("{}_{what}", self.name.replace('-', "_").to_ascii_uppercase())
     }
+}
+
+/// Headers of a service's replies that tell of its rate limit, besides `Retry-After`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct RateLimit {
+    /// The header with the number of requests left; `0` makes a 403 a matter of waiting.
+    pub remaining: String,
+    /// The header with the time, in seconds since 1970, at which there are some again.
+    pub reset: String,
 }
 
 /// A JSON Schema inside a manifest.

@@ -1,0 +1,87 @@
+//! Access tokens that are obtained with a signed assertion, kept for as long as they are good.
+
+use super::{Credential, jwt};
+use crate::action::call::{self, Outcome};
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::manifest::auth::{Auth, TokenExchange};
+use crate::ports::Ports;
+use crate::secret::Secret;
+use crate::time::{HOUR, MINUTE, Timestamp};
+use serde_json::{Value, json};
+
+/// How long before its end a token counts as ended, so that it does not end on its way.
+const EARLY: i64 = 5 * MINUTE;
+
+/// The access token for this credential, from the isolate's memory or freshly obtained; none where the manifest's
+/// fields are themselves the credential.
+pub async fn fresh(ports: &Ports<'_>, manifest: &Manifest, auth: &Auth, credential: &Credential) -> Result<Option<Secret>> {
+    let Some(exchange) = &auth.token else {
+        return Ok(None);
+    };
+    let key = cache_key(credential);
+    if let Some(token) = ports.cache.get(&key, ports.host.now()) {
+        return Ok(Some(token));
+    }
+    let (token, expires_at) = obtain(ports, manifest, exchange, credential).await?;
+    ports.cache.put(&key, token.clone(), expires_at + -EARLY);
+    Ok(Some(token))
+}
+
+/// Forgets a token that the service refused.
+pub fn forget(ports: &Ports<'_>, credential: &Credential) {
+    ports.cache.remove(&cache_key(credential));
+}
+
+fn cache_key(credential: &Credential) -> String {
+    let account = credential.account.as_deref().unwrap_or_default();
+    format!("token|{}|{account}|{}", credential.source, credential.base_url)
+}
+
+async fn obtain(
+    ports: &Ports<'_>,
+    manifest: &Manifest,
+    exchange: &TokenExchange,
+    credential: &Credential,
+) -> Result<(Secret, Timestamp)> {
+    let now = ports.host.now();
+    let field = &exchange.jwt.key_field;
+    let key = credential
+        .secrets
+        .get(field)
+        .ok_or_else(|| Error::ReauthRequired(format!("the connection has no `{field}`")))?;
+    let assertion = jwt::sign(&exchange.jwt, key, &credential.scope([]), now, ports.crypto).await?;
+    // The one secret that a template sees: the assertion, within the manifest's own token request.
+    let scope_jwt = json!(assertion.expose());
+    let scope = credential.scope([("jwt", &scope_jwt)]);
+    let request = call::build(&exchange.request, &credential.base_url, &scope)?;
+    let reply = match call::send(ports, manifest, credential, request).await? {
+        Outcome::Reply(reply) => reply,
+        Outcome::Lost(reason) => return Err(Error::Upstream(format!("no access token: {reason}"))),
+    };
+    if !reply.is_success() {
+        return Err(refused(&manifest.name, reply.status));
+    }
+    let body: Value = serde_json::from_slice(&reply.body)
+        .map_err(|_| Error::Upstream("the answer to the token request is not JSON".into()))?;
+    let scope = credential.scope([("body", &body)]);
+    let token = exchange.access_token.text(&scope)?;
+    if token.is_empty() {
+        return Err(Error::Upstream("the answer to the token request holds no token".into()));
+    }
+    let expires_at = match &exchange.expires_at {
+        Some(template) => Timestamp::parse_rfc3339(&template.text(&scope)?),
+        None => None,
+    };
+    Ok((Secret::new(token), expires_at.unwrap_or(now + HOUR)))
+}
+
+fn refused(service: &str, status: u16) -> Error {
+    match status {
+        401 | 403 | 404 => Error::ReauthRequired(format!(
+            "{service} refused an access token with status {status}: check the app's id, its private key and that it is \
+             still installed"
+        )),
+        _ => Error::Upstream(format!("{service} answered the token request with status {status}")),
+    }
+}

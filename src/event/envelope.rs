@@ -1,0 +1,51 @@
+//! Events as CloudEvents 1.0 in JSON: what subscribers and the API's readers see.
+
+use crate::store::event::Event;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+/// The envelope without the payload.
+pub fn envelope(event: &Event) -> Map<String, Value> {
+    let time = event.occurred_at.unwrap_or(event.received_at).rfc3339();
+    let mut envelope = Map::new();
+    envelope.insert("specversion".into(), json!("1.0"));
+    envelope.insert("id".into(), json!(event.id));
+    envelope.insert("source".into(), json!(source(event)));
+    envelope.insert("type".into(), json!(event.r#type));
+    envelope.insert("time".into(), json!(time));
+    envelope.insert("deliveryid".into(), json!(event.delivery_id));
+    envelope.insert("traceid".into(), json!(event.trace_id));
+    // CloudEvents knows no null: what is not there is left out.
+    for (name, value) in [("subject", &event.subject), ("connectionid", &event.connection_id)] {
+        if let Some(value) = value {
+            envelope.insert(name.into(), json!(value));
+        }
+    }
+    envelope
+}
+
+/// The envelope with the payload: as JSON, or, where it is none, in `data_base64`.
+pub fn with_data(event: &Event, payload: &[u8]) -> Value {
+    let mut envelope = envelope(event);
+    match serde_json::from_slice::<Value>(payload) {
+        Ok(data) => {
+            envelope.insert("datacontenttype".into(), json!("application/json"));
+            envelope.insert("data".into(), data);
+        }
+        Err(_) => {
+            let media = event.content_type.as_deref().unwrap_or("application/octet-stream");
+            envelope.insert("datacontenttype".into(), json!(media));
+            envelope.insert("data_base64".into(), json!(STANDARD.encode(payload)));
+        }
+    }
+    Value::Object(envelope)
+}
+
+/// A URI reference that names where the event came in.
+fn source(event: &Event) -> String {
+    match &event.connection_id {
+        Some(connection) => format!("/api/integration/{}/events/{connection}", event.service),
+        None => format!("/api/integration/{}/events", event.service),
+    }
+}

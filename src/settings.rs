@@ -1,0 +1,72 @@
+//! The Worker's settings, typed. The README's table says what each is for.
+
+use crate::action::egress;
+use crate::error::{Error, Result};
+use crate::ports::Host;
+use crate::secret::Secret;
+use serde_json::json;
+
+/// Bearer token of the management API.
+pub const ADMIN_TOKEN: &str = "PATCHBAY_ADMIN_TOKEN";
+/// The origin that services and browsers use.
+pub const PUBLIC_URL: &str = "PATCHBAY_PUBLIC_URL";
+/// Lets outgoing requests reach private addresses; for local use.
+pub const ALLOW_PRIVATE_NETWORK: &str = "PATCHBAY_ALLOW_PRIVATE_NETWORK";
+/// Most bytes of a webhook.
+pub const MAX_BODY_BYTES: &str = "PATCHBAY_MAX_BODY_BYTES";
+/// What a text must hold to ask for the agent.
+pub const AGENT_MENTION: &str = "PATCHBAY_AGENT_MENTION";
+/// The label that asks for the agent.
+pub const AGENT_LABEL: &str = "PATCHBAY_AGENT_LABEL";
+
+/// GitHub's own cap on a delivery, the largest known.
+const DEFAULT_MAX_BODY: usize = 25 * 1024 * 1024;
+
+/// The admin token, or the error that every management route then answers.
+pub fn admin_token(host: &dyn Host) -> Result<Secret> {
+    host.secret(ADMIN_TOKEN).ok_or_else(|| Error::missing_setting(ADMIN_TOKEN))
+}
+
+/// The public origin without a trailing slash.
+pub fn public_url(host: &dyn Host) -> Result<String> {
+    text(host, PUBLIC_URL)
+        .map(|url| url.trim_end_matches('/').to_owned())
+        .ok_or_else(|| Error::missing_setting(PUBLIC_URL))
+}
+
+/// Whether requests may leave for private addresses and plain http. A deployed Worker must not: the setting counts
+/// only where the hub itself is reached at a loopback address.
+pub fn allow_private_network(host: &dyn Host) -> bool {
+    if text(host, ALLOW_PRIVATE_NETWORK).as_deref() != Some("true") {
+        return false;
+    }
+    let local = public_url(host).is_ok_and(|url| egress::is_loopback_url(&url));
+    if !local {
+        host.log(&json!({
+            "level": "error",
+            "message": format!("{ALLOW_PRIVATE_NETWORK} is ignored: {PUBLIC_URL} is not a loopback address"),
+        }));
+    }
+    local
+}
+
+/// Most bytes of a webhook's body; a manifest can only lower it.
+pub fn max_body_bytes(host: &dyn Host) -> usize {
+    text(host, MAX_BODY_BYTES)
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(DEFAULT_MAX_BODY)
+}
+
+/// What a text must hold to ask for the agent, with its `@`.
+pub fn agent_mention(host: &dyn Host) -> String {
+    text(host, AGENT_MENTION).unwrap_or_else(|| "@patchbay".to_owned())
+}
+
+/// The label that asks for the agent.
+pub fn agent_label(host: &dyn Host) -> String {
+    text(host, AGENT_LABEL).unwrap_or_else(|| "patchbay".to_owned())
+}
+
+fn text(host: &dyn Host, name: &str) -> Option<String> {
+    host.var(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
+}

@@ -1,0 +1,115 @@
+//! The table `conversation`: threads at services that an agent works on.
+
+use super::json_text;
+use crate::error::{Error, Result};
+use crate::ports::{Ports, Stmt};
+use crate::time::{DAY, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How long a callback token is good after the last message either way, in milliseconds.
+pub const TOKEN_LIFE: i64 = 7 * DAY;
+
+/// A thread at a service that an agent works on.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Conversation {
+    /// `cnv_…`
+    pub id: String,
+    /// Where its events come in.
+    pub source: String,
+    /// The integration's name.
+    pub integration: String,
+    /// Whose credential answers; none means the app's own.
+    pub connection_id: Option<String>,
+    /// Installation, workspace or tenant at the service.
+    pub account: Option<String>,
+    /// The connection's owner.
+    pub owner: Option<String>,
+    /// The agent.
+    pub destination_id: String,
+    /// `open`, `completed` or `failed`.
+    pub state: String,
+    /// How often it was opened.
+    pub turn: i64,
+    /// When the callback token ends.
+    pub token_expires_at: Timestamp,
+    /// What opened this turn.
+    pub first_event_id: String,
+    /// Where an answer goes: the context of the latest message.
+    #[serde(deserialize_with = "json_text")]
+    pub context: Value,
+}
+
+/// A message from a service that opens or joins a conversation.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are those of the table")]
+pub struct Incoming<'a> {
+    pub new_id: &'a str,
+    pub source: &'a str,
+    pub thread: &'a str,
+    pub integration: &'a str,
+    pub connection_id: Option<&'a str>,
+    pub account: Option<&'a str>,
+    pub owner: Option<&'a str>,
+    pub destination_id: &'a str,
+    pub event_id: &'a str,
+    pub context: &'a Value,
+}
+
+// Event ids sort by time: a message that is delivered again, or late, neither reopens a conversation nor turns the
+// answer back to an older place.
+const OPEN: &str = "-- conversation::open
+INSERT INTO conversation (id, source, thread, integration, connection_id, account, owner, destination_id, state, turn,
+  token_expires_at, first_event_id, last_event_id, context, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', 1, ?9, ?10, ?10, ?11, ?12, ?12)
+ON CONFLICT (source, thread) DO UPDATE SET
+  turn = turn + (state <> 'open' AND ?10 > last_event_id),
+  first_event_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?10 ELSE first_event_id END,
+  destination_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?8 ELSE destination_id END,
+  state = CASE WHEN ?10 > last_event_id THEN 'open' ELSE state END,
+  account = CASE WHEN ?10 > last_event_id THEN ?6 ELSE account END,
+  context = CASE WHEN ?10 > last_event_id THEN ?11 ELSE context END,
+  last_event_id = max(last_event_id, ?10), token_expires_at = ?9, updated_at = ?12
+RETURNING *";
+
+/// Opens a conversation, or joins the one of the same thread; two messages at once make one.
+pub async fn open(ports: &Ports<'_>, m: &Incoming<'_>) -> Result<Conversation> {
+    let now = ports.host.now();
+    let params = [
+        m.new_id.into(),
+        m.source.into(),
+        m.thread.into(),
+        m.integration.into(),
+        m.connection_id.into(),
+        m.account.into(),
+        m.owner.into(),
+        m.destination_id.into(),
+        (now + TOKEN_LIFE).into(),
+        m.event_id.into(),
+        m.context.to_string().into(),
+        now.into(),
+    ];
+    let row = ports.sql.first(Stmt::new(OPEN, params)).await?;
+    row.ok_or_else(|| Error::Internal("an upsert returned no row".into()))
+}
+
+/// Whether the thread has a conversation.
+pub async fn exists(ports: &Ports<'_>, source: &str, thread: &str) -> Result<bool> {
+    let sql = "-- conversation::exists\nSELECT id FROM conversation WHERE source = ?1 AND thread = ?2";
+    let row: Option<Value> = ports.sql.first(Stmt::new(sql, [source.into(), thread.into()])).await?;
+    Ok(row.is_some())
+}
+
+/// One conversation.
+pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Conversation>> {
+    let sql = "-- conversation::find\nSELECT * FROM conversation WHERE id = ?1";
+    ports.sql.first(Stmt::new(sql, [id.into()])).await
+}
+
+/// The statement that stores how the agent left it. A turn that was over stays over.
+pub fn answered(id: &str, turn: i64, state: &str, now: Timestamp) -> Stmt {
+    let sql = "-- conversation::answered
+UPDATE conversation SET state = CASE WHEN state = 'open' THEN ?3 ELSE state END, token_expires_at = ?4, updated_at = ?5
+WHERE id = ?1 AND turn = ?2";
+    Stmt::new(sql, [id.into(), turn.into(), state.into(), (now + TOKEN_LIFE).into(), now.into()])
+}

@@ -1,0 +1,282 @@
+//! The table `event`: what was accepted, and the outbox of what is to be dispatched.
+
+use super::optional_json_text;
+use crate::error::{Error, Result};
+use crate::event::EventDraft;
+use crate::http::Headers;
+use crate::id::{self, Kind};
+use crate::ports::{MAX_BLOB, MAX_ROW_PAYLOAD, Param, Ports, Stmt};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Where a delivery came in.
+#[derive(Debug, Clone)]
+pub struct Arrival<'a> {
+    /// The integration's name.
+    pub service: &'a str,
+    /// The connection's id, or `app:{service}`: what delivery ids are unique within.
+    pub source: &'a str,
+    /// The connection's id, if there is one.
+    pub connection_id: Option<&'a str>,
+    /// The connection's owner.
+    pub owner: Option<&'a str>,
+    /// W3C trace id of the request.
+    pub trace_id: &'a str,
+    /// The request's headers.
+    pub headers: &'a Headers,
+}
+
+/// A row of `event` without its payload.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Event {
+    /// `evt_…`
+    pub id: String,
+    /// What the delivery id is unique within.
+    pub source: String,
+    /// The service's id of the delivery.
+    pub delivery_id: String,
+    /// The integration's name.
+    pub service: String,
+    /// The connection that it came in on.
+    pub connection_id: Option<String>,
+    /// That connection's owner.
+    pub owner: Option<String>,
+    /// `{service}.{event}.{action}`
+    pub r#type: String,
+    /// What it is about.
+    pub subject: Option<String>,
+    /// Installation, workspace or tenant at the service.
+    pub account: Option<String>,
+    /// When it happened.
+    pub occurred_at: Option<Timestamp>,
+    /// When it was accepted.
+    pub received_at: Timestamp,
+    /// Trace id of the request that brought it.
+    pub trace_id: String,
+    /// Media type of the payload.
+    pub content_type: Option<String>,
+    /// `pending`, `dispatched` or `failed`.
+    pub state: String,
+    /// Dispatches begun.
+    pub tries: i64,
+    /// Why it did or did not reach the agent.
+    pub decision: Option<String>,
+    /// What the mapping read from it.
+    #[serde(deserialize_with = "optional_json_text")]
+    pub context: Option<Value>,
+    /// Bytes of the payload.
+    pub size: i64,
+}
+
+/// A row with all that a dispatch needs.
+#[derive(Debug, Deserialize)]
+pub struct Full {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// JSON text of the request's headers.
+    pub headers: String,
+    payload_key: Option<String>,
+    payload: Value,
+}
+
+impl Full {
+    /// The exact bytes of the payload, from the row or from where it was put.
+    pub async fn payload(&self, ports: &Ports<'_>) -> Result<Vec<u8>> {
+        if let Some(key) = &self.payload_key {
+            let stored = ports.blobs.get(key).await?;
+            return stored.ok_or_else(|| Error::temporary("the payload is not readable here yet; try again in a minute"));
+        }
+        match &self.payload {
+            Value::String(text) => Ok(text.as_bytes().to_vec()),
+            Value::Array(bytes) => bytes
+                .iter()
+                .map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok()))
+                .collect::<Option<Vec<u8>>>()
+                .ok_or_else(|| Error::Internal("a stored payload is not bytes".into())),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// What storing came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The event's id: the new one, or that of the first delivery.
+    pub id: String,
+    /// Whether it had been stored before.
+    pub duplicate: bool,
+}
+
+const INSERT: &str = "-- event::insert
+INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
+  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'pending', ?11, 0, ?15, ?16, ?17)
+ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
+
+/// Stores one event, unless the same delivery is there already, in one statement.
+pub async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, draft: &EventDraft, body: Vec<u8>) -> Result<Stored> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+    }
+    let id = id::new(Kind::Event, ports.host);
+    let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
+    let (payload_key, payload) = place(ports, &id, body).await?;
+    let blob = payload_key.clone();
+    let params = [
+        id.clone().into(),
+        arrival.source.into(),
+        draft.delivery_id.as_str().into(),
+        arrival.service.into(),
+        arrival.connection_id.into(),
+        arrival.owner.into(),
+        format!("{}.{}", arrival.service, draft.kind).into(),
+        draft.subject.as_deref().into(),
+        draft.account.as_deref().into(),
+        draft.occurred_at.into(),
+        ports.host.now().into(),
+        arrival.trace_id.into(),
+        arrival.headers.get("content-type").into(),
+        masked(arrival.headers).into(),
+        size.into(),
+        payload_key.into(),
+        payload,
+    ];
+    if ports.sql.first::<Row>(Stmt::new(INSERT, params)).await?.is_some() {
+        return Ok(Stored { id, duplicate: false });
+    }
+    if let Some(key) = blob {
+        ports.blobs.delete(&key).await?;
+    }
+    let find = "-- event::insert (duplicate)\nSELECT id FROM event WHERE source = ?1 AND delivery_id = ?2";
+    let params = [arrival.source.into(), draft.delivery_id.as_str().into()];
+    let first: Option<Row> = ports.sql.first(Stmt::new(find, params)).await?;
+    let row = first.ok_or_else(|| Error::temporary("the first delivery of this id is being removed; try again"))?;
+    Ok(Stored {
+        id: row.id,
+        duplicate: true,
+    })
+}
+
+/// Where the payload goes: into the row, or, if it is too large for one, beside it.
+async fn place(ports: &Ports<'_>, id: &str, body: Vec<u8>) -> Result<(Option<String>, Param)> {
+    if body.len() > MAX_BLOB {
+        return Err(Error::PayloadTooLarge { limit: MAX_BLOB });
+    }
+    if body.len() > MAX_ROW_PAYLOAD {
+        let key = format!("payload/{id}");
+        ports.blobs.put(&key, &body).await?;
+        return Ok((Some(key), Param::Null));
+    }
+    // Text crosses D1's border as it is, bytes as a list of numbers; SQLite's text functions stop at a NUL.
+    Ok(match String::from_utf8(body) {
+        Ok(text) if !text.contains('\0') => (None, Param::Text(text)),
+        Ok(text) => (None, Param::Blob(text.into_bytes())),
+        Err(not_utf8) => (None, Param::Blob(not_utf8.into_bytes())),
+    })
+}
+
+/// Headers as a JSON object for people and filters. What may be, or lead to, a secret is masked.
+fn masked(headers: &Headers) -> String {
+    const SECRET: [&str; 7] = ["authorization", "cookie", "token", "secret", "signature", "key", "passcode"];
+    let mut object = Map::new();
+    for (name, value) in headers.iter() {
+        if name.starts_with("cf-") || name.starts_with("x-real-ip") || name.starts_with("x-forwarded") {
+            continue;
+        }
+        let secret = SECRET.iter().any(|s| name.contains(s));
+        object.insert(name.to_owned(), json!(if secret { "[masked]" } else { value }));
+    }
+    Value::Object(object).to_string()
+}
+
+const LEASE: &str = "-- event::lease
+UPDATE event SET lease_by = ?2, lease_until = ?3, tries = tries + 1
+WHERE id = ?1 AND state = 'pending' AND (lease_until IS NULL OR lease_until < ?4)
+RETURNING *";
+
+/// The statement that claims a pending event for `holder` until `until`; no row if it is not to be had.
+pub fn lease(id: &str, holder: &str, until: Timestamp, now: Timestamp) -> Stmt {
+    Stmt::new(LEASE, [id.into(), holder.into(), until.into(), now.into()])
+}
+
+const FINISH: &str = "-- event::finish
+UPDATE event SET state = 'dispatched', decision = ?3, context = ?4, lease_by = NULL, lease_until = NULL
+WHERE id = ?1 AND lease_by = ?2 AND state = 'pending' RETURNING id";
+
+/// The statement that ends a dispatch, if `holder` still has the claim.
+pub fn finish(id: &str, holder: &str, decision: Option<&str>, context: Option<&Value>) -> Stmt {
+    let context = context.map(Value::to_string);
+    Stmt::new(FINISH, [id.into(), holder.into(), decision.into(), context.into()])
+}
+
+/// Adds the agent's part to an event's story after its dispatch.
+pub fn set_decision(id: &str, decision: &str) -> Stmt {
+    let sql = "-- event::set_decision\nUPDATE event SET decision = ?2 WHERE id = ?1";
+    Stmt::new(sql, [id.into(), decision.into()])
+}
+
+/// Puts a pending event off: its dispatch failed.
+pub fn put_off(id: &str, holder: &str, due_at: Timestamp) -> Stmt {
+    let sql = "-- event::put_off
+UPDATE event SET due_at = ?3, lease_by = NULL, lease_until = NULL WHERE id = ?1 AND lease_by = ?2 AND state = 'pending'";
+    Stmt::new(sql, [id.into(), holder.into(), due_at.into()])
+}
+
+/// Ids of events that are due and that nobody holds, oldest first.
+pub fn due(now: Timestamp, limit: i64) -> Stmt {
+    let sql = "-- event::due
+SELECT id FROM event WHERE state = 'pending' AND due_at <= ?1 AND (lease_until IS NULL OR lease_until < ?1)
+ORDER BY due_at LIMIT ?2";
+    Stmt::new(sql, [now.into(), limit.into()])
+}
+
+/// One event with its payload.
+pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Full>> {
+    let sql = "-- event::find\nSELECT * FROM event WHERE id = ?1";
+    ports.sql.first(Stmt::new(sql, [id.into()])).await
+}
+
+/// What a list of events is narrowed to; none means any.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each field is the query parameter of HTTP-API it is named after")]
+pub struct Filter {
+    pub service: Option<String>,
+    pub r#type: Option<String>,
+    pub connection_id: Option<String>,
+    pub status: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub q: Option<String>,
+    pub before: Option<String>,
+    pub limit: i64,
+}
+
+const LIST: &str = "-- event::list
+SELECT id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at, received_at,
+  trace_id, content_type, state, tries, decision, context, size
+FROM event
+WHERE (?1 IS NULL OR service = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR connection_id = ?3)
+  AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)
+  AND (?7 IS NULL OR id = ?7 OR delivery_id = ?7 OR substr(subject, 1, length(?7)) = ?7)
+  AND (?8 IS NULL OR id < ?8)
+ORDER BY id DESC LIMIT ?9";
+
+/// A page of events, newest first.
+pub async fn list(ports: &Ports<'_>, filter: &Filter) -> Result<Vec<Event>> {
+    let text = |value: &Option<String>| Param::from(value.as_deref());
+    let params = [
+        text(&filter.service),
+        text(&filter.r#type),
+        text(&filter.connection_id),
+        text(&filter.status),
+        filter.since.into(),
+        filter.until.into(),
+        text(&filter.q),
+        text(&filter.before),
+        filter.limit.into(),
+    ];
+    ports.sql.rows(Stmt::new(LIST, params)).await
+}

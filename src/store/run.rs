@@ -1,0 +1,185 @@
+//! The table `run`: calls of actions, each begun in the database before it is begun at the service.
+
+use super::{json_text, optional_json_text, truth};
+use crate::error::Result;
+use crate::ports::{Ports, Stmt};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// To be tried, at once or later.
+    Pending,
+    /// Being tried.
+    Running,
+    /// Done, with a result.
+    Succeeded,
+    /// Refused for good, or given up.
+    Failed,
+    /// It may have taken effect; the service's answer was lost and cannot be looked up.
+    Ambiguous,
+}
+
+impl Status {
+    /// The name in the database and in replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+/// One try of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// Milliseconds that it took.
+    pub ms: i64,
+    /// The status of the reply, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it did not end the run, if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One call of an action.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Run {
+    /// `run_…`
+    pub id: String,
+    /// The conversation that asked for it.
+    pub conversation_id: Option<String>,
+    /// The integration's name.
+    pub integration: String,
+    /// Whose credential acts; none means the app's own.
+    pub connection_id: Option<String>,
+    /// Installation, workspace or tenant at the service.
+    pub account: Option<String>,
+    /// The connection's owner.
+    pub owner: Option<String>,
+    /// The action's name.
+    pub action: String,
+    /// Its inputs.
+    #[serde(deserialize_with = "json_text")]
+    pub inputs: Value,
+    /// Where it stands.
+    pub status: Status,
+    /// Whether an earlier try may have taken effect.
+    #[serde(deserialize_with = "truth")]
+    pub unsettled: bool,
+    /// Every try so far.
+    #[serde(deserialize_with = "json_text")]
+    pub attempts: Vec<Attempt>,
+    /// What the service answered.
+    #[serde(deserialize_with = "optional_json_text")]
+    pub result: Option<Value>,
+    /// `{code, detail}` of what ended it.
+    #[serde(deserialize_with = "optional_json_text")]
+    pub error: Option<Value>,
+    /// The next try.
+    pub due_at: Option<Timestamp>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+const INSERT: &str = "-- run::insert
+INSERT INTO run (id, conversation_id, fingerprint, ordinal, integration, connection_id, account, owner, action, inputs,
+  status, unsettled, attempts, due_at, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?11, ?11, ?11)
+ON CONFLICT (conversation_id, fingerprint, ordinal) DO NOTHING";
+
+/// The statement that stores a new run, unless the same callback has made it before.
+pub fn insert(run: &Run, fingerprint: &str, ordinal: usize) -> Stmt {
+    Stmt::new(
+        INSERT,
+        [
+            run.id.as_str().into(),
+            run.conversation_id.as_deref().into(),
+            fingerprint.into(),
+            i64::try_from(ordinal).unwrap_or(i64::MAX).into(),
+            run.integration.as_str().into(),
+            run.connection_id.as_deref().into(),
+            run.account.as_deref().into(),
+            run.owner.as_deref().into(),
+            run.action.as_str().into(),
+            run.inputs.to_string().into(),
+            run.created_at.into(),
+        ],
+    )
+}
+
+/// The statement that reads the runs of one callback, in order.
+pub fn of_callback(conversation_id: &str, fingerprint: &str) -> Stmt {
+    let sql = "-- run::of_callback
+SELECT * FROM run WHERE conversation_id = ?1 AND fingerprint = ?2 ORDER BY ordinal";
+    Stmt::new(sql, [conversation_id.into(), fingerprint.into()])
+}
+
+// A claim that ran out while `running` means that a worker died between asking the service and writing down its
+// answer: whether that try took effect is open.
+const LEASE: &str = "-- run::lease
+UPDATE run SET unsettled = CASE WHEN status = 'running' THEN 1 ELSE unsettled END, status = 'running', lease_by = ?2,
+  lease_until = ?3, updated_at = ?4
+WHERE id = ?1 AND status IN ('pending', 'running') AND due_at <= ?4 AND (lease_until IS NULL OR lease_until < ?4)
+RETURNING *";
+
+/// Claims a due run for `holder` until `until`.
+pub async fn lease(ports: &Ports<'_>, id: &str, holder: &str, until: Timestamp, now: Timestamp) -> Result<Option<Run>> {
+    let params = [id.into(), holder.into(), until.into(), now.into()];
+    ports.sql.first(Stmt::new(LEASE, params)).await
+}
+
+const FINISH: &str = "-- run::finish
+UPDATE run SET status = ?3, unsettled = ?4, attempts = ?5, result = ?6, error = ?7, due_at = ?8, updated_at = ?9,
+  lease_by = NULL, lease_until = NULL
+WHERE id = ?1 AND lease_by = ?2";
+
+/// Stores what a try came to, if `holder` still has the claim.
+pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<()> {
+    let params = [
+        run.id.as_str().into(),
+        holder.into(),
+        run.status.as_str().into(),
+        run.unsettled.into(),
+        json!(run.attempts).to_string().into(),
+        run.result.as_ref().map(Value::to_string).into(),
+        run.error.as_ref().map(Value::to_string).into(),
+        run.due_at.into(),
+        run.updated_at.into(),
+    ];
+    ports.sql.batch(vec![Stmt::new(FINISH, params)]).await?;
+    Ok(())
+}
+
+/// Ids of runs that are due and that nobody holds, oldest first.
+pub fn due(now: Timestamp, limit: i64) -> Stmt {
+    let sql = "-- run::due
+SELECT id FROM run WHERE status IN ('pending', 'running') AND due_at <= ?1
+  AND (lease_until IS NULL OR lease_until < ?1) ORDER BY due_at LIMIT ?2";
+    Stmt::new(sql, [now.into(), limit.into()])
+}
+
+/// One run.
+pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Run>> {
+    let sql = "-- run::find\nSELECT * FROM run WHERE id = ?1";
+    ports.sql.first(Stmt::new(sql, [id.into()])).await
+}
+
+/// A page of runs, newest first, of one conversation if named.
+pub async fn list(ports: &Ports<'_>, conversation: Option<&str>, before: Option<&str>, limit: i64) -> Result<Vec<Run>> {
+    let sql = "-- run::list
+SELECT * FROM run WHERE (?1 IS NULL OR conversation_id = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3";
+    let params = [conversation.into(), before.into(), limit.into()];
+    ports.sql.rows(Stmt::new(sql, params)).await
+}
