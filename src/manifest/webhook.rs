@@ -1,12 +1,80 @@
 //! The `webhook` part of a manifest: how a service signs, shakes hands, and names its events.
+//!
+//! docs/integrations.md is the reference for people; the types here are what is enforced.
 
+pub mod event;
+pub mod handshake;
+pub mod locator;
+pub mod scheme;
+
+use crate::http::Method;
 use serde::Deserialize;
+use std::collections::BTreeMap;
+
+pub use event::{Event, Time, Unit};
+pub use handshake::{Challenge, Condition, Handshake, Replies, Reply};
+pub use locator::{Locator, Part, Pointer, Text};
+pub use scheme::{
+    BodyHash, Encoding, Equals, Form, Hash, Jwt, JwtKeys, KeyEncoding, KeyRequest, Mac, Named, Presence, PublicKey,
+    Scheme, Signature, Variant, Verification, Window,
+};
 
 /// How a service's deliveries are verified and read.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct Webhook {
+    /// Whether one secret of the whole app (from the environment) serves the route without a connection.
+    #[serde(default)]
+    pub app_secret: bool,
     /// Most bytes that the service sends; the setting `PATCHBAY_MAX_BODY_BYTES` can only lower it.
     pub max_body_bytes: Option<usize>,
+    /// The methods that deliveries come with; handshakes name their own.
+    #[serde(default = "only_post")]
+    pub methods: Vec<Method>,
+    /// How a delivery is verified.
+    pub verification: Verification,
+    /// What is answered by the protocol itself, in order; the first that fits answers.
+    #[serde(default)]
+    pub handshakes: Vec<Handshake>,
+    /// How events are read from a verified delivery.
+    #[serde(default)]
+    pub event: Event,
+    /// What is replied instead of the hub's own 202 and 401.
+    #[serde(default)]
+    pub replies: Replies,
+    /// The same for single paths, e.g. `/webhooks/name` without the closing slash.
+    #[serde(default)]
+    pub paths: BTreeMap<String, Replies>,
+}
+
+fn only_post() -> Vec<Method> {
+    vec![Method::Post]
+}
+
+/// One value or a list of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub enum OneOrMany<T> {
+    /// Exactly one.
+    One(T),
+    /// Any number, in order.
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
 }

@@ -1,9 +1,36 @@
 //! Webhooks in: from raw bytes to a [`VerifiedHook`], and from there to event drafts.
 //!
-//! Nothing is parsed before its signature was checked, and only [`verify`] can make a [`VerifiedHook`].
+//! Nothing is parsed before its signature was checked (except where the scheme itself stands in the body), and only
+//! [`verify`] can make a [`VerifiedHook`]. A scheme is data of the manifest; the algorithm never comes from the request.
+
+mod digest;
+pub mod document;
+mod draft;
+mod equals;
+mod handshake;
+mod key;
+pub mod key_source;
+mod mac;
+pub mod named;
+mod reject;
+mod reply;
+mod select;
+mod signature;
+mod verify;
+mod view;
+mod window;
 
 use crate::http::{Headers, Method};
 use crate::secret::Secret;
+use serde_json::Value;
+use std::cell::OnceCell;
+
+pub use draft::drafts;
+pub use handshake::{confirmation, signed_handshake, unsigned_handshake};
+pub use key_source::{KeyError, KeySource, NoKeys};
+pub use reject::Rejection;
+pub use reply::{refusal, reply};
+pub use verify::{precheck, verify};
 
 /// A delivery as it came, not yet believed.
 #[derive(Debug, Clone)]
@@ -30,3 +57,70 @@ pub struct KeyMaterial {
     /// Further settings of the connection that a scheme needs, e.g. a webhook id or a topic.
     pub options: serde_json::Map<String, serde_json::Value>,
 }
+
+/// A delivery that was verified. Only [`verify`] makes one.
+#[derive(Debug)]
+pub struct VerifiedHook {
+    hook: IncomingHook,
+    document: OnceCell<Option<Value>>,
+    form_field: Option<String>,
+    claims: Option<Value>,
+}
+
+impl VerifiedHook {
+    /// The exact bytes.
+    pub fn body(&self) -> &[u8] {
+        &self.hook.body
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.hook.headers
+    }
+
+    /// The query without its `?`, not decoded.
+    pub fn query(&self) -> &str {
+        &self.hook.query
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.hook.method
+    }
+
+    /// The claims of the token that came along, for schemes that have one.
+    pub fn claims(&self) -> Option<&Value> {
+        self.claims.as_ref()
+    }
+
+    /// The exact bytes, without a copy.
+    pub fn into_body(self) -> Vec<u8> {
+        self.hook.body
+    }
+
+    /// The body as JSON, parsed once on first use: JSON itself, the JSON field of a form, or a form's fields. None if
+    /// it is none of them, not UTF-8, or nests deeper than 128.
+    pub fn json(&self) -> Option<&Value> {
+        self.document
+            .get_or_init(|| document::parse(&self.hook.headers, &self.hook.body, self.form_field.as_deref()))
+            .as_ref()
+    }
+
+    fn view<'a>(&'a self, keys: &'a KeyMaterial) -> view::View<'a> {
+        view::View {
+            method: self.hook.method,
+            query: &self.hook.query,
+            headers: &self.hook.headers,
+            body: &self.hook.body,
+            document: &self.document,
+            form_field: self.form_field.as_deref(),
+            keys,
+            claims: self.claims.as_ref(),
+            item: None,
+            words: view::Words::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
