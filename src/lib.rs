@@ -5,17 +5,25 @@
 //! `event`, `credential`, `action` and `delivery`, then `registry`, `manifest`, `template` and `store`, then `ports`,
 //! then `http`, `secret`, `time`, `id` and `error`. `docs/architecture.md` has the map and the reasons.
 
+pub mod action;
+pub mod api;
+pub mod credential;
+pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod http;
+pub mod hub;
 pub mod id;
 pub mod manifest;
 pub mod ports;
 pub mod problem;
 pub mod registry;
 pub mod secret;
+pub mod settings;
+pub mod store;
 pub mod template;
 pub mod time;
+pub mod trace;
 pub mod webhook;
 
 pub use error::{Error, Result};

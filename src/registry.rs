@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 
 include!(concat!(env!("OUT_DIR"), "/registry.rs"));
 
+/// A validator compiled at build time: what is wrong with a value.
+type Check = fn(&Value) -> Vec<FieldError>;
+
 /// One built-in integration.
 pub struct Entry {
     /// The service's name.
@@ -17,7 +20,7 @@ pub struct Entry {
     pub text: &'static str,
     manifest: OnceLock<Result<Manifest>>,
     /// Validators compiled at build time, by what they check: `config`, `input:<action>`, `output:<action>`.
-    checks: &'static [(&'static str, fn(&Value) -> Vec<FieldError>)],
+    checks: &'static [(&'static str, Check)],
 }
 
 impl Entry {

@@ -24,7 +24,8 @@ const DEFAULT_MAX_BODY: usize = 25 * 1024 * 1024;
 
 /// The admin token, or the error that every management route then answers.
 pub fn admin_token(host: &dyn Host) -> Result<Secret> {
-    host.secret(ADMIN_TOKEN).ok_or_else(|| Error::missing_setting(ADMIN_TOKEN))
+    host.secret(ADMIN_TOKEN)
+        .ok_or_else(|| Error::missing_setting(ADMIN_TOKEN))
 }
 
 /// The public origin without a trailing slash.

@@ -41,7 +41,9 @@ pub fn build(template: &RequestTemplate, base_url: &str, scope: &Scope) -> Resul
     for (name, value) in &template.headers {
         let value = value.text(scope)?;
         if value.bytes().any(|b| b < b' ' || b == 0x7f) {
-            return Err(Error::validation(format!("the header `{name}` would hold control characters")));
+            return Err(Error::validation(format!(
+                "the header `{name}` would hold control characters"
+            )));
         }
         headers.set(name, &value);
     }
@@ -61,7 +63,12 @@ pub fn build(template: &RequestTemplate, base_url: &str, scope: &Scope) -> Resul
 }
 
 /// Sends a request to the service, if it may go there. Redirects are replies.
-pub async fn send(ports: &Ports<'_>, manifest: &Manifest, credential: &Credential, request: Request) -> Result<Outcome> {
+pub async fn send(
+    ports: &Ports<'_>,
+    manifest: &Manifest,
+    credential: &Credential,
+    request: Request,
+) -> Result<Outcome> {
     let allow_private = settings::allow_private_network(ports.host);
     egress::check_credentialed(&request.url, &manifest.hosts, &credential.base_url, allow_private)?;
     Ok(match ports.fetch.send(request, LIMITS).await {

@@ -49,7 +49,9 @@ pub fn check_public(url: &str, allow_private: bool) -> Result<Origin> {
         return Ok(origin);
     }
     if !origin.secure {
-        return Err(Error::SsrfBlocked("the URL is refused: it must begin with https://".into()));
+        return Err(Error::SsrfBlocked(
+            "the URL is refused: it must begin with https://".into(),
+        ));
     }
     if is_private_host(&origin.host) {
         return Err(Error::SsrfBlocked(
@@ -110,7 +112,15 @@ fn is_private_host(host: &str) -> bool {
     if let Ok(v4) = host.parse::<Ipv4Addr>() {
         return is_private_v4(v4);
     }
-    const LOCAL: [&str; 7] = ["localhost", "local", "internal", "intranet", "lan", "home.arpa", "localdomain"];
+    const LOCAL: [&str; 7] = [
+        "localhost",
+        "local",
+        "internal",
+        "intranet",
+        "lan",
+        "home.arpa",
+        "localdomain",
+    ];
     let last = host.rsplit('.').next().unwrap_or_default();
     let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
     numeric || !host.contains('.') || LOCAL.iter().any(|l| host == *l || host.ends_with(&format!(".{l}")))
@@ -148,19 +158,71 @@ mod tests {
     #[test]
     fn private_and_ambiguous_addresses_are_refused() {
         let hosts = [
-            "localhost", "LOCALHOST", "localhost.", "a.localhost", "printer", "db.internal", "x.local", "127.0.0.1",
-            "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.1.", "10.0.0.1", "100.64.0.1",
-            "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.168.1.1", "192.0.2.1", "198.18.0.1", "224.0.0.1",
-            "255.255.255.255", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[fe80::1]",
-            "[fc00::1]", "[ff02::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]", "[2001::1]", "1", "1.2.3",
-            "", "..", "a..b", "exa mple.com", "example.com\\@evil.com", "user@example.com", "u:p@example.com",
-            "%6c%6fcalhost", "ｌocalhost", "example.com:99999", "example.com:", "[::1", "[zz]", "\u{0}",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "printer",
+            "db.internal",
+            "x.local",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "10.0.0.1",
+            "100.64.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "192.0.2.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[fe80::1]",
+            "[fc00::1]",
+            "[ff02::1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[2001:db8::1]",
+            "[2001::1]",
+            "1",
+            "1.2.3",
+            "",
+            "..",
+            "a..b",
+            "exa mple.com",
+            "example.com\\@evil.com",
+            "user@example.com",
+            "u:p@example.com",
+            "%6c%6fcalhost",
+            "ｌocalhost",
+            "example.com:99999",
+            "example.com:",
+            "[::1",
+            "[zz]",
+            "\u{0}",
         ];
         for host in hosts {
             let url = format!("https://{host}/path");
             assert!(check_public(&url, false).is_err(), "{url}");
         }
-        for url in ["http://example.com/", "ftp://example.com/", "//example.com", "example.com", "", "HTTPS://x.com"] {
+        for url in [
+            "http://example.com/",
+            "ftp://example.com/",
+            "//example.com",
+            "example.com",
+            "",
+            "HTTPS://x.com",
+        ] {
             assert!(check_public(url, false).is_err(), "{url}");
         }
     }
@@ -194,10 +256,20 @@ mod tests {
 
     #[test]
     fn loopback_is_told_apart() {
-        for url in ["http://127.0.0.1:8787", "http://localhost", "http://[::1]:1/", "http://127.9.9.9/"] {
+        for url in [
+            "http://127.0.0.1:8787",
+            "http://localhost",
+            "http://[::1]:1/",
+            "http://127.9.9.9/",
+        ] {
             assert!(is_loopback_url(url), "{url}");
         }
-        for url in ["https://hub.example.com", "http://127.0.0.1.evil.com", "http://10.0.0.1", "localhost"] {
+        for url in [
+            "https://hub.example.com",
+            "http://127.0.0.1.evil.com",
+            "http://10.0.0.1",
+            "localhost",
+        ] {
             assert!(!is_loopback_url(url), "{url}");
         }
     }

@@ -58,7 +58,11 @@ pub fn next_wait(tries: usize, asked: Option<i64>, jitter: f64) -> Option<i64> {
     if let Some(asked) = asked {
         return Some(asked.min(MAX_WAIT));
     }
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few minutes in ms fit")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a few minutes in ms fit"
+    )]
     Some((*usual as f64 * (0.8 + 0.4 * jitter.clamp(0.0, 1.0))) as i64)
 }
 
@@ -115,7 +119,10 @@ mod tests {
             (reply(429, &[]), "again None settled"),
             (reply(429, &[("retry-after", "7")]), "again Some(7000) settled"),
             (reply(403, &[("retry-after", "7")]), "again Some(7000) settled"),
-            (reply(403, &[("x-left", "0"), ("x-reset", "1000000060")]), "again Some(60000) settled"),
+            (
+                reply(403, &[("x-left", "0"), ("x-reset", "1000000060")]),
+                "again Some(60000) settled",
+            ),
             (reply(403, &[("x-left", "5"), ("x-reset", "1000000060")]), "refused"),
             (reply(502, &[]), "again None unsettled"),
             (Outcome::Lost("gone".into()), "again None unsettled"),

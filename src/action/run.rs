@@ -32,7 +32,13 @@ struct Call<'a> {
 }
 
 /// Calls an action that changes nothing, once, for an answer that the caller needs to go on.
-pub async fn ask(ports: &Ports<'_>, entry: &'static Entry, name: &str, inputs: &Value, credential: Credential) -> Result<Value> {
+pub async fn ask(
+    ports: &Ports<'_>,
+    entry: &'static Entry,
+    name: &str,
+    inputs: &Value,
+    credential: Credential,
+) -> Result<Value> {
     let manifest = entry.manifest()?;
     let action = manifest.action(name)?;
     entry.check_inputs(name, inputs)?;
@@ -46,11 +52,19 @@ pub async fn ask(ports: &Ports<'_>, entry: &'static Entry, name: &str, inputs: &
         inputs,
     };
     let outcome = call.send(&action.request).await?;
-    let verdict = retry::judge(&outcome, &action.response.accept, manifest.rate_limit.as_ref(), ports.host.now());
+    let verdict = retry::judge(
+        &outcome,
+        &action.response.accept,
+        manifest.rate_limit.as_ref(),
+        ports.host.now(),
+    );
     match (verdict, outcome) {
         (Verdict::Done, Outcome::Reply(reply)) => call.result(name, &body_of(&reply), reply.status),
         (Verdict::Again { reason, .. }, _) => Err(Error::temporary(format!("`{name}` did not answer: {reason}"))),
-        (_, Outcome::Reply(reply)) => Err(Error::Upstream(format!("`{name}` was refused with status {}", reply.status))),
+        (_, Outcome::Reply(reply)) => Err(Error::Upstream(format!(
+            "`{name}` was refused with status {}",
+            reply.status
+        ))),
         (_, Outcome::Lost(reason)) => Err(Error::Upstream(format!("`{name}` did not answer: {reason}"))),
     }
 }
@@ -171,7 +185,11 @@ async fn settle(call: &Call<'_>, run: &Run) -> Result<Option<Step>> {
     };
     // A minute earlier: the service's clock may be behind.
     let since = json!((run.created_at + -MINUTE).rfc3339());
-    let request = call::build(&reconcile.request, &call.credential.base_url, &call.scope(&[("since", &since)]))?;
+    let request = call::build(
+        &reconcile.request,
+        &call.credential.base_url,
+        &call.scope(&[("since", &since)]),
+    )?;
     let outcome = call::send_authorised(call.ports, call.manifest, &call.credential, &request).await?;
     let reply = match outcome {
         Outcome::Reply(reply) if reply.is_success() => reply,
@@ -179,7 +197,9 @@ async fn settle(call: &Call<'_>, run: &Run) -> Result<Option<Step>> {
         Outcome::Lost(reason) => return Err(Error::temporary(format!("the look-up got no answer: {reason}"))),
     };
     let body = body_of(&reply);
-    let found = reconcile.found.value(&call.scope(&[("body", &body), ("since", &since)]))?;
+    let found = reconcile
+        .found
+        .value(&call.scope(&[("body", &body), ("since", &since)]))?;
     if found.is_null() {
         return Ok(None);
     }
@@ -205,11 +225,22 @@ fn judge(call: &Call<'_>, name: &str, outcome: &Outcome) -> Step {
             Ok(result) => End::Succeeded(result),
             Err(error) => End::Failed(error),
         },
-        (Verdict::Again { wait, unsettled, reason }, _) => {
+        (
+            Verdict::Again {
+                wait,
+                unsettled,
+                reason,
+            },
+            _,
+        ) => {
             if unsettled && !call.action.idempotent && call.action.reconcile.is_none() {
                 End::Ambiguous(format!("{reason}; whether it took effect is not known"))
             } else {
-                End::Again { wait, unsettled, reason }
+                End::Again {
+                    wait,
+                    unsettled,
+                    reason,
+                }
             }
         }
         (_, reply) => End::Failed(refusal(call.manifest, name, reply)),
@@ -254,7 +285,11 @@ fn apply(ports: &Ports<'_>, run: &mut Run, step: Step) -> Option<i64> {
         }
         End::Failed(error) => fail(run, &mut attempt, Status::Failed, &error),
         End::Ambiguous(reason) => fail(run, &mut attempt, Status::Ambiguous, &Error::Upstream(reason)),
-        End::Again { wait, unsettled, reason } => {
+        End::Again {
+            wait,
+            unsettled,
+            reason,
+        } => {
             next = retry::next_wait(run.attempts.len() + 1, wait, jitter(ports));
             match next {
                 Some(wait) => {
@@ -310,7 +345,7 @@ impl Call<'_> {
         let marker = json!(format!("patchbay:{}", self.run_id));
         let mut names = vec![("inputs", self.inputs), ("run_id", &run_id), ("marker", &marker)];
         names.extend_from_slice(more);
-        self.credential.scope(names)
+        self.credential.scope(&names)
     }
 
     async fn send(&self, template: &RequestTemplate) -> Result<Outcome> {

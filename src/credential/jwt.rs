@@ -106,7 +106,10 @@ mod tests {
     fn keys_come_in_two_wrappings() {
         let body = STANDARD.encode([1, 2, 3]);
 
-        let pkcs8 = private_key_der(&format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----")).unwrap();
+        let pkcs8 = private_key_der(&format!(
+            "-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----"
+        ))
+        .unwrap();
         let one_line = format!("-----BEGIN RSA PRIVATE KEY-----\\n{body}\\n-----END RSA PRIVATE KEY-----\\n");
         let pkcs1 = private_key_der(&one_line).unwrap();
 

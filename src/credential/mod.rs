@@ -67,7 +67,10 @@ impl Credential {
         let required = auth.fields.get("required").and_then(Value::as_array);
         for field in required.into_iter().flatten().filter_map(Value::as_str) {
             if !config.contains_key(field) && !secrets.contains_key(field) {
-                let env = auth.env_fields().find(|(f, _)| *f == field).map_or(field, |(_, env)| env);
+                let env = auth
+                    .env_fields()
+                    .find(|(f, _)| *f == field)
+                    .map_or(field, |(_, env)| env);
                 return Err(Error::missing_setting(&manifest.setting(env)));
             }
         }
@@ -82,11 +85,10 @@ impl Credential {
     }
 
     /// The names that templates of requests see. No secret is among them.
-    pub fn scope<'a>(&'a self, more: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Scope {
+    pub fn scope(&self, more: &[(&str, &Value)]) -> Scope {
         let account = json!(self.account);
-        let mut names: Vec<(&str, &Value)> = vec![("config", &self.config), ("account", &account)];
-        names.extend(more);
-        Scope::new(names)
+        let own = [("config", &self.config), ("account", &account)];
+        Scope::new(own.into_iter().chain(more.iter().copied()))
     }
 
     /// Adds what the manifest says to a request.
@@ -113,7 +115,10 @@ impl Credential {
 /// The manifest's `auth`, or a clear error.
 pub fn auth(manifest: &Manifest) -> Result<&Auth> {
     manifest.auth.as_ref().ok_or_else(|| {
-        Error::validation(format!("the integration `{}` has no `auth`: it needs no connection", manifest.name))
+        Error::validation(format!(
+            "the integration `{}` has no `auth`: it needs no connection",
+            manifest.name
+        ))
     })
 }
 

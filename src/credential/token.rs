@@ -15,7 +15,12 @@ const EARLY: i64 = 5 * MINUTE;
 
 /// The access token for this credential, from the isolate's memory or freshly obtained; none where the manifest's
 /// fields are themselves the credential.
-pub async fn fresh(ports: &Ports<'_>, manifest: &Manifest, auth: &Auth, credential: &Credential) -> Result<Option<Secret>> {
+pub async fn fresh(
+    ports: &Ports<'_>,
+    manifest: &Manifest,
+    auth: &Auth,
+    credential: &Credential,
+) -> Result<Option<Secret>> {
     let Some(exchange) = &auth.token else {
         return Ok(None);
     };
@@ -50,10 +55,10 @@ async fn obtain(
         .secrets
         .get(field)
         .ok_or_else(|| Error::ReauthRequired(format!("the connection has no `{field}`")))?;
-    let assertion = jwt::sign(&exchange.jwt, key, &credential.scope([]), now, ports.crypto).await?;
+    let assertion = jwt::sign(&exchange.jwt, key, &credential.scope(&[]), now, ports.crypto).await?;
     // The one secret that a template sees: the assertion, within the manifest's own token request.
     let scope_jwt = json!(assertion.expose());
-    let scope = credential.scope([("jwt", &scope_jwt)]);
+    let scope = credential.scope(&[("jwt", &scope_jwt)]);
     let request = call::build(&exchange.request, &credential.base_url, &scope)?;
     let reply = match call::send(ports, manifest, credential, request).await? {
         Outcome::Reply(reply) => reply,
@@ -64,7 +69,7 @@ async fn obtain(
     }
     let body: Value = serde_json::from_slice(&reply.body)
         .map_err(|_| Error::Upstream("the answer to the token request is not JSON".into()))?;
-    let scope = credential.scope([("body", &body)]);
+    let scope = credential.scope(&[("body", &body)]);
     let token = exchange.access_token.text(&scope)?;
     if token.is_empty() {
         return Err(Error::Upstream("the answer to the token request holds no token".into()));

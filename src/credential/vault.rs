@@ -74,7 +74,11 @@ impl KeyRing {
         let bound = place.bytes();
         let wrapped = encrypt(master.as_slice(), data_key.as_slice(), &bound, host)?;
         let sealed = encrypt(data_key.as_slice(), secret.expose().as_bytes(), &bound, host)?;
-        Ok(format!("v1|{kid}|{}|{}", STANDARD.encode(wrapped), STANDARD.encode(sealed)))
+        Ok(format!(
+            "v1|{kid}|{}|{}",
+            STANDARD.encode(wrapped),
+            STANDARD.encode(sealed)
+        ))
     }
 
     /// Decrypts what [`KeyRing::seal`] made for the same place.
@@ -194,8 +198,14 @@ mod tests {
         for elsewhere in [
             Place { id: "con_2", ..PLACE },
             Place { version: 2, ..PLACE },
-            Place { column: "config", ..PLACE },
-            Place { table: "destination", ..PLACE },
+            Place {
+                column: "config",
+                ..PLACE
+            },
+            Place {
+                table: "destination",
+                ..PLACE
+            },
         ] {
             assert!(ring.open(&sealed, elsewhere).is_err(), "{elsewhere:?}");
         }
@@ -210,7 +220,14 @@ mod tests {
         for end in 0..sealed.len() {
             assert!(ring.open(&sealed[..end], PLACE).is_err());
         }
-        for bad in ["", "v2|k1|a|b", "v1|k1||", "v1|nobody|AAAA|AAAA", "v1|k1|%|%", "v1|k1|a|b|c"] {
+        for bad in [
+            "",
+            "v2|k1|a|b",
+            "v1|k1||",
+            "v1|nobody|AAAA|AAAA",
+            "v1|k1|%|%",
+            "v1|k1|a|b|c",
+        ] {
             assert!(ring.open(bad, PLACE).is_err(), "{bad}");
         }
     }
@@ -218,7 +235,10 @@ mod tests {
     #[test]
     fn what_an_old_key_sealed_still_opens_after_a_new_one_came() {
         let old = host(&[("k1", 1)]);
-        let sealed = KeyRing::from_settings(&old).unwrap().seal(&Secret::new("x"), PLACE, &old).unwrap();
+        let sealed = KeyRing::from_settings(&old)
+            .unwrap()
+            .seal(&Secret::new("x"), PLACE, &old)
+            .unwrap();
 
         let both = KeyRing::from_settings(&host(&[("k2", 2), ("k1", 1)])).unwrap();
         let new_only = KeyRing::from_settings(&host(&[("k2", 2)])).unwrap();
@@ -231,12 +251,20 @@ mod tests {
     #[test]
     fn a_malformed_ring_is_a_clear_error() {
         let short = STANDARD.encode([1u8; 16]);
-        for text in ["k1".to_owned(), format!("k1:{short}"), "k1:%%%".into(), ":AAAA".into(), "a b:AA".into()] {
+        for text in [
+            "k1".to_owned(),
+            format!("k1:{short}"),
+            "k1:%%%".into(),
+            ":AAAA".into(),
+            "a b:AA".into(),
+        ] {
             let error = KeyRing::from_settings(&Fixed(text, Cell::new(0))).err().unwrap();
             assert_eq!(error.status(), 503);
             assert!(error.to_string().contains(SETTING));
         }
-        let missing = KeyRing::from_settings(&Fixed(String::new(), Cell::new(0))).err().unwrap();
+        let missing = KeyRing::from_settings(&Fixed(String::new(), Cell::new(0)))
+            .err()
+            .unwrap();
         assert_eq!(missing, Error::missing_setting(SETTING));
     }
 }

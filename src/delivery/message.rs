@@ -9,32 +9,39 @@ use crate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// The body for a subscriber: the event as CloudEvents JSON.
-pub fn event(event: &Event, payload: &[u8]) -> Vec<u8> {
-    envelope::with_data(event, payload).to_string().into_bytes()
+pub fn event(event: &Event, body: &Value, payload: &[u8]) -> Vec<u8> {
+    envelope::with_data(event, body, payload).to_string().into_bytes()
 }
 
-/// The body for an agent. The token is in it: it goes to the destination and nowhere else.
-pub fn conversation(
-    message: Message,
-    conversation: &Conversation,
-    event: &Event,
-    payload: &[u8],
-    context: &Value,
-    callback_url: &str,
-    token: &Secret,
-    now: Timestamp,
-) -> Vec<u8> {
-    json!({
-        "type": message.as_str(),
-        "timestamp": now.rfc3339(),
-        "data": {
-            "conversation_id": conversation.id,
-            "event": envelope::with_data(event, payload),
-            "context": context,
-            "owner": conversation.owner,
-            "callback": { "url": callback_url, "token": token.expose() },
-        },
-    })
-    .to_string()
-    .into_bytes()
+/// What an agent is told.
+#[expect(missing_docs, reason = "the fields are the message's own, see docs/agents.md")]
+pub struct Letter<'a> {
+    pub message: Message,
+    pub conversation: &'a Conversation,
+    pub event: &'a Event,
+    pub body: &'a Value,
+    pub payload: &'a [u8],
+    pub context: &'a Value,
+    pub callback_url: &'a str,
+    pub token: &'a Secret,
+    pub now: Timestamp,
+}
+
+impl Letter<'_> {
+    /// The message's body. The token is in it: it goes to the destination and nowhere else.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        json!({
+            "type": self.message.as_str(),
+            "timestamp": self.now.rfc3339(),
+            "data": {
+                "conversation_id": self.conversation.id,
+                "event": envelope::with_data(self.event, self.body, self.payload),
+                "context": self.context,
+                "owner": self.conversation.owner,
+                "callback": { "url": self.callback_url, "token": self.token.expose() },
+            },
+        })
+        .to_string()
+        .into_bytes()
+    }
 }

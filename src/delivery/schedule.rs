@@ -55,7 +55,11 @@ pub fn next(result: &Result<Response, FetchError>, tries: usize, now: Timestamp,
     if let Some(asked) = asked {
         return Next::Again(asked.min(MAX_WAIT));
     }
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a day in milliseconds fits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a day in milliseconds fits"
+    )]
     Next::Again((*usual as f64 * (1.0 + 0.1 * jitter.clamp(0.0, 1.0))) as i64)
 }
 
@@ -84,11 +88,27 @@ mod tests {
             (reply(429, &[("retry-after", "17")]), 1, again(17_000)),
             (reply(503, &[("retry-after", "99999999")]), 1, again(DAY)),
             (reply(500, &[]), 10, Next::GiveUp("every try failed")),
-            (reply(500, &[("webhook-delivery", "abort-message")]), 1, Next::GiveUp("the destination refused this message for good")),
-            (reply(410, &[]), 1, Next::Disable("the destination answered that it wants no more messages")),
-            (reply(500, &[("webhook-delivery", "disable")]), 1, Next::Disable("the destination answered that it wants no more messages")),
+            (
+                reply(500, &[("webhook-delivery", "abort-message")]),
+                1,
+                Next::GiveUp("the destination refused this message for good"),
+            ),
+            (
+                reply(410, &[]),
+                1,
+                Next::Disable("the destination answered that it wants no more messages"),
+            ),
+            (
+                reply(500, &[("webhook-delivery", "disable")]),
+                1,
+                Next::Disable("the destination answered that it wants no more messages"),
+            ),
             (Err(FetchError::Timeout), 9, again(24 * HOUR)),
-            (Err(FetchError::Network("x".into())), 10, Next::GiveUp("every try failed")),
+            (
+                Err(FetchError::Network("x".into())),
+                10,
+                Next::GiveUp("every try failed"),
+            ),
         ];
         for (result, tries, expected) in cases {
             assert_eq!(next(&result, tries, Timestamp(0), 0.0), expected, "{result:?} {tries}");

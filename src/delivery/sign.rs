@@ -25,8 +25,7 @@ pub fn headers(secret: &Secret, id: &str, now: Timestamp, body: &[u8]) -> Result
         .and_then(|text| STANDARD.decode(text).ok())
         .ok_or_else(|| Error::Internal("a stored signing secret is malformed".into()))?;
     let timestamp = now.seconds().to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key)
-        .map_err(|_| Error::Internal("HMAC refused its key".into()))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| Error::Internal("HMAC refused its key".into()))?;
     for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
         mac.update(part);
     }
@@ -48,7 +47,13 @@ mod tests {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let body = br#"{"test": 2432232314}"#;
 
-        let headers = headers(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", Timestamp(1_614_265_330_000), body).unwrap();
+        let headers = headers(
+            &secret,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            Timestamp(1_614_265_330_000),
+            body,
+        )
+        .unwrap();
 
         assert_eq!(headers.get("webhook-timestamp"), Some("1614265330"));
         assert_eq!(

@@ -49,7 +49,12 @@ pub fn interest(
     names: &Names,
 ) -> Result<Interest> {
     let kind_value = json!(kind);
-    let scope = Scope::new([("body", body), ("type", &kind_value), ("config", config), ("context", context)]);
+    let scope = Scope::new([
+        ("body", body),
+        ("type", &kind_value),
+        ("config", config),
+        ("context", context),
+    ]);
     let follows = spec.follow_up.iter().any(|t| t == kind);
     if !follows && !spec.start.iter().any(|rule| applies(rule, kind)) {
         return Ok(Interest::None("this type of event does not ask for the agent".into()));
@@ -105,7 +110,9 @@ pub fn reply<'a>(spec: &'a Conversation, context: &Value, message: &str) -> Resu
             return Ok((&way.action, way.inputs.value(&scope)?));
         }
     }
-    Err(Error::validation("the conversation's service has no way to take a message here"))
+    Err(Error::validation(
+        "the conversation's service has no way to take a message here",
+    ))
 }
 
 /// The message with an end that says so where it is too long for the service.
@@ -137,4 +144,3 @@ pub fn public_context(context: &Value, mention: bool) -> Value {
     shown.insert("mention".into(), json!(mention));
     Value::Object(shown)
 }
-

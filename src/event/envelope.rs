@@ -25,19 +25,17 @@ pub fn envelope(event: &Event) -> Map<String, Value> {
     envelope
 }
 
-/// The envelope with the payload: as JSON, or, where it is none, in `data_base64`.
-pub fn with_data(event: &Event, payload: &[u8]) -> Value {
+/// The envelope with the payload: `body`, or, where that is null because the payload is no JSON, its bytes in
+/// `data_base64`.
+pub fn with_data(event: &Event, body: &Value, payload: &[u8]) -> Value {
     let mut envelope = envelope(event);
-    match serde_json::from_slice::<Value>(payload) {
-        Ok(data) => {
-            envelope.insert("datacontenttype".into(), json!("application/json"));
-            envelope.insert("data".into(), data);
-        }
-        Err(_) => {
-            let media = event.content_type.as_deref().unwrap_or("application/octet-stream");
-            envelope.insert("datacontenttype".into(), json!(media));
-            envelope.insert("data_base64".into(), json!(STANDARD.encode(payload)));
-        }
+    if body.is_null() {
+        let media = event.content_type.as_deref().unwrap_or("application/octet-stream");
+        envelope.insert("datacontenttype".into(), json!(media));
+        envelope.insert("data_base64".into(), json!(STANDARD.encode(payload)));
+    } else {
+        envelope.insert("datacontenttype".into(), json!("application/json"));
+        envelope.insert("data".into(), body.clone());
     }
     Value::Object(envelope)
 }

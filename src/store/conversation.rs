@@ -111,5 +111,14 @@ pub fn answered(id: &str, turn: i64, state: &str, now: Timestamp) -> Stmt {
     let sql = "-- conversation::answered
 UPDATE conversation SET state = CASE WHEN state = 'open' THEN ?3 ELSE state END, token_expires_at = ?4, updated_at = ?5
 WHERE id = ?1 AND turn = ?2";
-    Stmt::new(sql, [id.into(), turn.into(), state.into(), (now + TOKEN_LIFE).into(), now.into()])
+    Stmt::new(
+        sql,
+        [
+            id.into(),
+            turn.into(),
+            state.into(),
+            (now + TOKEN_LIFE).into(),
+            now.into(),
+        ],
+    )
 }

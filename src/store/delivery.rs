@@ -169,7 +169,10 @@ pub async fn of_event(ports: &Ports<'_>, event_id: &str) -> Result<Vec<Delivery>
 
 /// What a list of deliveries is narrowed to; none means any.
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "each field is the query parameter of HTTP-API it is named after")]
+#[expect(
+    missing_docs,
+    reason = "each field is the query parameter of HTTP-API it is named after"
+)]
 pub struct Filter {
     pub event_id: Option<String>,
     pub destination_id: Option<String>,

@@ -79,7 +79,10 @@ fn glob_matches(glob: &str, text: &str) -> bool {
 
 /// The statement that reads every enabled destination. They are few; which of them fit is decided in code.
 pub fn enabled() -> Stmt {
-    Stmt::new("-- destination::enabled\nSELECT * FROM destination WHERE enabled = 1 ORDER BY id", [])
+    Stmt::new(
+        "-- destination::enabled\nSELECT * FROM destination WHERE enabled = 1 ORDER BY id",
+        [],
+    )
 }
 
 /// One destination.
@@ -135,7 +138,11 @@ UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = ?3 WHERE 
 /// Removes one; whether it was there.
 pub async fn delete(ports: &Ports<'_>, id: &str) -> Result<bool> {
     let sql = "-- destination::delete\nDELETE FROM destination WHERE id = ?1 RETURNING id";
-    Ok(ports.sql.first::<serde_json::Value>(Stmt::new(sql, [id.into()])).await?.is_some())
+    Ok(ports
+        .sql
+        .first::<serde_json::Value>(Stmt::new(sql, [id.into()]))
+        .await?
+        .is_some())
 }
 
 #[cfg(test)]

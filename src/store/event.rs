@@ -86,7 +86,8 @@ impl Full {
     pub async fn payload(&self, ports: &Ports<'_>) -> Result<Vec<u8>> {
         if let Some(key) = &self.payload_key {
             let stored = ports.blobs.get(key).await?;
-            return stored.ok_or_else(|| Error::temporary("the payload is not readable here yet; try again in a minute"));
+            return stored
+                .ok_or_else(|| Error::temporary("the payload is not readable here yet; try again in a minute"));
         }
         match &self.payload {
             Value::String(text) => Ok(text.as_bytes().to_vec()),
@@ -180,7 +181,15 @@ async fn place(ports: &Ports<'_>, id: &str, body: Vec<u8>) -> Result<(Option<Str
 
 /// Headers as a JSON object for people and filters. What may be, or lead to, a secret is masked.
 fn masked(headers: &Headers) -> String {
-    const SECRET: [&str; 7] = ["authorization", "cookie", "token", "secret", "signature", "key", "passcode"];
+    const SECRET: [&str; 7] = [
+        "authorization",
+        "cookie",
+        "token",
+        "secret",
+        "signature",
+        "key",
+        "passcode",
+    ];
     let mut object = Map::new();
     for (name, value) in headers.iter() {
         if name.starts_with("cf-") || name.starts_with("x-real-ip") || name.starts_with("x-forwarded") {
@@ -241,7 +250,10 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Full>> {
 
 /// What a list of events is narrowed to; none means any.
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "each field is the query parameter of HTTP-API it is named after")]
+#[expect(
+    missing_docs,
+    reason = "each field is the query parameter of HTTP-API it is named after"
+)]
 pub struct Filter {
     pub service: Option<String>,
     pub r#type: Option<String>,

@@ -37,7 +37,8 @@ fn optional_json_text<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> std::result::Result<Option<T>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|t| serde_json::from_str(&t).map_err(D::Error::custom)).transpose()
+    text.map(|t| serde_json::from_str(&t).map_err(D::Error::custom))
+        .transpose()
 }
 
 /// Reads a truth value stored as 0 or 1.

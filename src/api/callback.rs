@@ -1,0 +1,21 @@
+//! `POST /api/v1/webhooks`: an agent's answer.
+
+use super::input::json_body;
+use super::{Call, bearer};
+use crate::error::Result;
+use crate::http::Response;
+use crate::hub::Answer;
+use serde_json::{Value, json};
+
+/// Takes an answer; 202 with the runs that carry it out.
+pub async fn create(call: &Call<'_>) -> Result<Response> {
+    let token = bearer(call.head)?;
+    let answer: Answer = json_body(call).await?;
+    let key = call.head.headers.get("idempotency-key");
+    let runs = call.hub.answer(&token, &answer, key).await?;
+    let runs: Vec<Value> = runs
+        .iter()
+        .map(|run| json!({"id": run.id, "action": run.action, "status": run.status}))
+        .collect();
+    Ok(Response::json(202, &json!({ "runs": runs })))
+}

@@ -1,0 +1,58 @@
+//! `/api/v1/connections`: accounts at services.
+
+use super::Call;
+use super::input::{Query, json_body, missing, ok, page, path_id, time};
+use crate::error::Result;
+use crate::http::Response;
+use crate::hub::{NewConnection, webhook_path};
+use crate::id::Kind;
+use crate::store::connection::{self, Connection};
+use serde_json::{Value, json};
+
+/// Makes a connection from its settings.
+pub async fn create(call: &Call<'_>) -> Result<Response> {
+    let new: NewConnection = json_body(call).await?;
+    let connection = call.hub.connect(new).await?;
+    Ok(Response::json(201, &show_connection(call, &connection)))
+}
+
+/// A page, newest first.
+pub async fn list(call: &Call<'_>) -> Result<Response> {
+    let query = Query::of(call, &[])?;
+    let limit = query.limit()?;
+    let after = query.after(Kind::Connection)?;
+    let rows = connection::list(&call.hub.ports, after.as_deref(), limit + 1).await?;
+    Ok(page(rows, limit, |c| &c.id, |c| show_connection(call, c)))
+}
+
+/// One connection, without its secrets.
+pub async fn show(call: &Call<'_>) -> Result<Response> {
+    let id = path_id(call, Kind::Connection, "connection")?;
+    let found = connection::find(&call.hub.ports, id).await?;
+    let connection = found.ok_or_else(|| missing("connection"))?;
+    Ok(ok(&show_connection(call, &connection)))
+}
+
+/// Forgets a connection and its secrets.
+pub async fn delete(call: &Call<'_>) -> Result<Response> {
+    let id = path_id(call, Kind::Connection, "connection")?;
+    if connection::delete(&call.hub.ports, id).await? {
+        return Ok(Response::empty(204));
+    }
+    Err(missing("connection"))
+}
+
+fn show_connection(call: &Call<'_>, connection: &Connection) -> Value {
+    json!({
+        "id": connection.id,
+        "integration": connection.integration,
+        "name": connection.name,
+        "owner": connection.owner,
+        "status": connection.status,
+        "config": connection.config,
+        "webhook_path": webhook_path(&connection.integration, &connection.id),
+        "webhook_url": call.hub.webhook_url(&connection.integration, &connection.id).ok(),
+        "created_at": time(connection.created_at),
+        "updated_at": time(connection.updated_at),
+    })
+}

@@ -1,0 +1,86 @@
+//! `/api/v1/events`: what came in, and what became of it.
+
+use super::Call;
+use super::deliveries;
+use super::input::{Query, missing, ok, page, path_id, time};
+use crate::error::Result;
+use crate::event::envelope::envelope;
+use crate::http::{Headers, Response};
+use crate::id::Kind;
+use crate::store::delivery;
+use crate::store::event::{self, Event, Filter, Full};
+use serde_json::{Value, json};
+
+/// A page, newest first.
+pub async fn list(call: &Call<'_>) -> Result<Response> {
+    let query = Query::of(
+        call,
+        &["service", "type", "connection_id", "status", "since", "until", "q"],
+    )?;
+    let limit = query.limit()?;
+    let filter = Filter {
+        service: query.text("service"),
+        r#type: query.text("type"),
+        connection_id: query.text("connection_id"),
+        status: query.text("status"),
+        since: query.time("since")?,
+        until: query.time("until")?,
+        q: query.text("q"),
+        before: query.after(Kind::Event)?,
+        limit: limit + 1,
+    };
+    let rows = event::list(&call.hub.ports, &filter).await?;
+    Ok(page(rows, limit, |e| &e.id, show_event))
+}
+
+/// One event with its story.
+pub async fn show(call: &Call<'_>) -> Result<Response> {
+    let full = find(call).await?;
+    let deliveries = delivery::of_event(&call.hub.ports, &full.event.id).await?;
+    let mut shown = show_event(&full.event);
+    if let Value::Object(members) = &mut shown {
+        let headers: Value = serde_json::from_str(&full.headers).unwrap_or_default();
+        members.insert("headers".into(), headers);
+        let deliveries: Vec<Value> = deliveries.iter().map(deliveries::show_delivery).collect();
+        members.insert("deliveries".into(), json!(deliveries));
+    }
+    Ok(ok(&shown))
+}
+
+/// The exact bytes that came.
+pub async fn payload(call: &Call<'_>) -> Result<Response> {
+    let full = find(call).await?;
+    let body = full.payload(&call.hub.ports).await?;
+    // Served as bytes to save: what a stranger sent must not be shown by a browser under this origin.
+    let headers = Headers::from_pairs([
+        ("content-type", "application/octet-stream"),
+        ("content-disposition", "attachment; filename=\"payload\""),
+        (
+            "x-payload-content-type",
+            full.event.content_type.as_deref().unwrap_or_default(),
+        ),
+    ]);
+    Ok(Response {
+        status: 200,
+        headers,
+        body,
+    })
+}
+
+async fn find(call: &Call<'_>) -> Result<Full> {
+    let id = path_id(call, Kind::Event, "event")?;
+    event::find(&call.hub.ports, id).await?.ok_or_else(|| missing("event"))
+}
+
+fn show_event(event: &Event) -> Value {
+    let mut shown = envelope(event);
+    shown.insert("service".into(), json!(event.service));
+    shown.insert("status".into(), json!(event.state));
+    shown.insert("received_at".into(), time(event.received_at));
+    shown.insert("owner".into(), json!(event.owner));
+    shown.insert("context".into(), json!(event.context));
+    shown.insert("decision".into(), json!(event.decision));
+    shown.insert("dispatch_tries".into(), json!(event.tries));
+    shown.insert("size".into(), json!(event.size));
+    Value::Object(shown)
+}

@@ -1,0 +1,126 @@
+//! What requests bring: JSON bodies, queries, pages.
+
+use super::Call;
+use crate::error::{Error, Result};
+use crate::http::{Response, form_pairs};
+use crate::id::{self, Kind};
+use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Most bytes of a management request.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Rows of a page where the request names none, and at most.
+const PAGE: (i64, i64) = (50, 200);
+
+/// The body as JSON of this shape; an error names the place where it can.
+pub async fn json_body<T: DeserializeOwned>(call: &Call<'_>) -> Result<T> {
+    let media = call.head.headers.get("content-type").unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media != "application/json" && !media.ends_with("+json") {
+        return Err(Error::UnsupportedMediaType);
+    }
+    let bytes = call.body.read(MAX_BODY).await?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::validation(format!("the body is not as documented: {e}")))
+}
+
+/// The query's parameters, each known and at most once.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads the query; a parameter that is not in `known` is an error, so that a misspelt filter cannot pass as none.
+    pub fn of(call: &Call<'_>, known: &[&str]) -> Result<Self> {
+        let pairs = form_pairs(&call.head.query);
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) && name != "limit" && name != "cursor" {
+                return Err(Error::validation(format!(
+                    "unknown query parameter; known are limit, cursor, {}",
+                    known.join(", ")
+                )));
+            }
+            if pairs.iter().skip(at + 1).any(|(other, _)| other == name) {
+                return Err(Error::validation(format!(
+                    "the query parameter `{name}` is there twice"
+                )));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// A parameter's text; empty counts as absent.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let found = self.0.iter().find(|(n, _)| n == name);
+        found.map(|(_, v)| v.clone()).filter(|v| !v.is_empty())
+    }
+
+    /// A parameter as a time in RFC 3339.
+    pub fn time(&self, name: &str) -> Result<Option<Timestamp>> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let time = Timestamp::parse_rfc3339(&text);
+        time.map(Some)
+            .ok_or_else(|| Error::validation(format!("`{name}` must be a time like 2026-01-31T12:00:00Z")))
+    }
+
+    /// `limit`, 1 to 200.
+    pub fn limit(&self) -> Result<i64> {
+        let Some(text) = self.text("limit") else {
+            return Ok(PAGE.0);
+        };
+        let limit = text.parse().ok().filter(|n| (1..=PAGE.1).contains(n));
+        limit.ok_or_else(|| Error::validation(format!("`limit` must be a whole number from 1 to {}", PAGE.1)))
+    }
+
+    /// The id after which the page begins, from the opaque `cursor` of a list of this kind.
+    pub fn after(&self, kind: Kind) -> Result<Option<String>> {
+        let Some(cursor) = self.text("cursor") else {
+            return Ok(None);
+        };
+        let id = URL_SAFE_NO_PAD
+            .decode(cursor)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        id.filter(|id| id::is(kind, id))
+            .map(Some)
+            .ok_or_else(|| Error::validation("`cursor` is not one that this list gave"))
+    }
+}
+
+/// A page: one row more than asked for was read, to know whether there is a next one.
+pub fn page<T>(mut rows: Vec<T>, limit: i64, id: impl Fn(&T) -> &str, show: impl Fn(&T) -> Value) -> Response {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(id(row)));
+    let data: Vec<Value> = rows.iter().map(show).collect();
+    ok(&json!({ "data": data, "next_cursor": next }))
+}
+
+/// The id in the path, if it is one of this kind; a 404 that names the kind if not.
+pub fn path_id<'a>(call: &'a Call<'_>, kind: Kind, what: &str) -> Result<&'a str> {
+    let given = call.param("id");
+    if id::is(kind, given) {
+        return Ok(given);
+    }
+    Err(missing(what))
+}
+
+/// The 404 for a resource.
+pub fn missing(what: &str) -> Error {
+    Error::NotFound(format!("{what} of this id"))
+}
+
+/// A time for people and programs.
+pub fn time(time: Timestamp) -> Value {
+    json!(time.rfc3339())
+}
+
+/// 200 with JSON.
+pub fn ok(body: &impl Serialize) -> Response {
+    Response::json(200, body)
+}

@@ -1,0 +1,171 @@
+//! HTTP in: routes as data, who may call them, and replies. Natively testable; no framework.
+
+mod callback;
+mod connections;
+mod deliveries;
+mod destinations;
+mod events;
+mod input;
+mod integrations;
+mod operations;
+mod route;
+mod runs;
+
+use crate::error::{Error, Result};
+use crate::http::{Head, Method, Response};
+use crate::hub::Hub;
+use crate::ports::{Body, Ports};
+use crate::secret::{Secret, same};
+use crate::settings;
+use crate::{problem, trace};
+use route::{Access, Matched, Route};
+use serde_json::json;
+
+/// Answers a request: the reply is complete, problems included, and one log line is written.
+pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response {
+    let started = ports.host.now();
+    let trace_id = trace::of(&head.headers, ports.host);
+    let matched = route::find(head.method, &head.path);
+    let name = matched.as_ref().map_or("-", |m| m.route.pattern);
+    let outcome = match &matched {
+        Ok(matched) => respond(ports, head, body, matched, &trace_id).await,
+        Err(error) => Err(error.clone()),
+    };
+    let code = outcome.as_ref().err().map(Error::code);
+    if let Err(error @ (Error::Internal(_) | Error::Temporary { .. })) = &outcome {
+        ports
+            .host
+            .log(&json!({"level": "error", "trace_id": trace_id, "code": code, "message": error.to_string()}));
+    }
+    let mut response = outcome.unwrap_or_else(|error| problem::respond(&error, &trace_id));
+    finish(&mut response, head, &trace_id);
+    ports.host.log(&json!({
+        "trace_id": trace_id,
+        "method": head.method.as_str(),
+        "route": name,
+        "status": response.status,
+        "code": code,
+        "ms": ports.host.now().0 - started.0,
+    }));
+    response
+}
+
+/// One request of a known route.
+struct Call<'a> {
+    hub: Hub<'a>,
+    head: &'a Head,
+    body: &'a dyn Body,
+    matched: &'a Matched<'a>,
+    trace_id: &'a str,
+}
+
+async fn respond(
+    ports: &Ports<'_>,
+    head: &Head,
+    body: &dyn Body,
+    matched: &Matched<'_>,
+    trace_id: &str,
+) -> Result<Response> {
+    if head.method == Method::Options {
+        return Ok(options(&matched.allow));
+    }
+    if matched.route.access == Access::Management {
+        authenticate(ports, head)?;
+    }
+    let call = Call {
+        hub: Hub::new(*ports),
+        head,
+        body,
+        matched,
+        trace_id,
+    };
+    match matched.route.name {
+        Route::Health => Ok(operations::health()),
+        Route::Ready => operations::ready(&call).await,
+        Route::Receive => call.receive().await,
+        Route::Callback => callback::create(&call).await,
+        Route::ListEvents => events::list(&call).await,
+        Route::ShowEvent => events::show(&call).await,
+        Route::EventPayload => events::payload(&call).await,
+        Route::ListDeliveries => deliveries::list(&call).await,
+        Route::RetryDelivery => deliveries::retry(&call).await,
+        Route::CreateDestination => destinations::create(&call).await,
+        Route::ListDestinations => destinations::list(&call).await,
+        Route::ShowDestination => destinations::show(&call).await,
+        Route::ChangeDestination => destinations::change(&call).await,
+        Route::DeleteDestination => destinations::delete(&call).await,
+        Route::CreateConnection => connections::create(&call).await,
+        Route::ListConnections => connections::list(&call).await,
+        Route::ShowConnection => connections::show(&call).await,
+        Route::DeleteConnection => connections::delete(&call).await,
+        Route::ListIntegrations => integrations::list(),
+        Route::ShowIntegration => integrations::show(&call),
+        Route::ListRuns => runs::list(&call).await,
+        Route::ShowRun => runs::show(&call).await,
+    }
+}
+
+impl Call<'_> {
+    /// The path parameter of this name; empty if the route has none.
+    fn param(&self, name: &str) -> &str {
+        self.matched.param(name)
+    }
+
+    async fn receive(&self) -> Result<Response> {
+        let connection = Some(self.param("connection_id")).filter(|id| !id.is_empty());
+        let service = self.param("service");
+        self.hub
+            .receive(service, connection, self.head, self.body, self.trace_id)
+            .await
+    }
+}
+
+/// Management routes want the admin token; with none set they answer 503 rather than stand open.
+fn authenticate(ports: &Ports<'_>, head: &Head) -> Result<()> {
+    let admin = settings::admin_token(ports.host)?;
+    let given = bearer(head)?;
+    if same(admin.expose().as_bytes(), given.expose().as_bytes()) {
+        return Ok(());
+    }
+    Err(Error::Authentication(format!(
+        "the bearer token is not valid; the admin token is the setting `{}`",
+        settings::ADMIN_TOKEN
+    )))
+}
+
+/// The token of `Authorization: Bearer …`; the scheme's name has no case (RFC 9110, 11.1).
+fn bearer(head: &Head) -> Result<Secret> {
+    let missing = || Error::Authentication("send the header `Authorization: Bearer <token>`".to_owned());
+    let (scheme, token) = head
+        .headers
+        .get("authorization")
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(missing)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(missing());
+    }
+    Ok(Secret::new(token))
+}
+
+fn options(allow: &str) -> Response {
+    let mut response = Response::empty(204);
+    response.headers.set("allow", allow);
+    response
+}
+
+/// What every reply carries.
+fn finish(response: &mut Response, head: &Head, trace_id: &str) {
+    let headers = &mut response.headers;
+    headers.set("x-trace-id", trace_id);
+    headers.set("x-content-type-options", "nosniff");
+    headers.set("referrer-policy", "no-referrer");
+    headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    headers.set("strict-transport-security", "max-age=31536000");
+    if headers.get("cache-control").is_none() {
+        headers.set("cache-control", "no-store");
+    }
+    if head.method == Method::Head {
+        response.body.clear();
+    }
+}

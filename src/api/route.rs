@@ -1,0 +1,213 @@
+//! The routes, as data.
+
+use crate::error::{Error, Result};
+use crate::http::Method;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody; what it takes is proved otherwise (a signature, a callback token) or is no secret.
+    Open,
+    /// Whoever has the admin token.
+    Management,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    Health,
+    Ready,
+    Receive,
+    Callback,
+    ListEvents,
+    ShowEvent,
+    EventPayload,
+    ListDeliveries,
+    RetryDelivery,
+    CreateDestination,
+    ListDestinations,
+    ShowDestination,
+    ChangeDestination,
+    DeleteDestination,
+    CreateConnection,
+    ListConnections,
+    ShowConnection,
+    DeleteConnection,
+    ListIntegrations,
+    ShowIntegration,
+    ListRuns,
+    ShowRun,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Entry {
+    /// The method; `GET` stands for `HEAD` too.
+    pub method: Method,
+    /// The path; `{name}` stands for one segment.
+    pub pattern: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// What it does.
+    pub name: Route,
+}
+
+const fn entry(method: Method, pattern: &'static str, access: Access, name: Route) -> Entry {
+    Entry {
+        method,
+        pattern,
+        access,
+        name,
+    }
+}
+
+use Access::{Management, Open};
+use Method::{Delete, Get, Patch, Post};
+
+/// Every route. Deliveries come first: they are most of the traffic.
+pub static ROUTES: [Entry; 30] = [
+    entry(Post, "/api/integration/{service}/events", Open, Route::Receive),
+    entry(
+        Post,
+        "/api/integration/{service}/events/{connection_id}",
+        Open,
+        Route::Receive,
+    ),
+    entry(Get, "/api/integration/{service}/events", Open, Route::Receive),
+    entry(
+        Get,
+        "/api/integration/{service}/events/{connection_id}",
+        Open,
+        Route::Receive,
+    ),
+    entry(Post, "/webhooks/{service}", Open, Route::Receive),
+    entry(Post, "/webhooks/{service}/", Open, Route::Receive),
+    entry(Get, "/webhooks/{service}", Open, Route::Receive),
+    entry(Get, "/webhooks/{service}/", Open, Route::Receive),
+    entry(Post, "/api/v1/webhooks", Open, Route::Callback),
+    entry(Get, "/healthz", Open, Route::Health),
+    entry(Get, "/readyz", Open, Route::Ready),
+    entry(Get, "/api/v1/events", Management, Route::ListEvents),
+    entry(Get, "/api/v1/events/{id}", Management, Route::ShowEvent),
+    entry(Get, "/api/v1/events/{id}/payload", Management, Route::EventPayload),
+    entry(Get, "/api/v1/deliveries", Management, Route::ListDeliveries),
+    entry(Post, "/api/v1/deliveries/{id}/retry", Management, Route::RetryDelivery),
+    entry(Post, "/api/v1/destinations", Management, Route::CreateDestination),
+    entry(Get, "/api/v1/destinations", Management, Route::ListDestinations),
+    entry(Get, "/api/v1/destinations/{id}", Management, Route::ShowDestination),
+    entry(Patch, "/api/v1/destinations/{id}", Management, Route::ChangeDestination),
+    entry(
+        Delete,
+        "/api/v1/destinations/{id}",
+        Management,
+        Route::DeleteDestination,
+    ),
+    entry(Post, "/api/v1/connections", Management, Route::CreateConnection),
+    entry(Get, "/api/v1/connections", Management, Route::ListConnections),
+    entry(Get, "/api/v1/connections/{id}", Management, Route::ShowConnection),
+    entry(Delete, "/api/v1/connections/{id}", Management, Route::DeleteConnection),
+    entry(Get, "/api/v1/integrations", Management, Route::ListIntegrations),
+    entry(Get, "/api/v1/integrations/{name}", Management, Route::ShowIntegration),
+    entry(Get, "/api/v1/runs", Management, Route::ListRuns),
+    entry(Get, "/api/v1/runs/{id}", Management, Route::ShowRun),
+    entry(Get, "/", Open, Route::Health),
+];
+
+/// A route that fits a request.
+#[derive(Debug)]
+pub struct Matched<'a> {
+    /// The line of the table.
+    pub route: &'static Entry,
+    /// The methods of this path, for `Allow`.
+    pub allow: String,
+    params: Vec<(&'static str, &'a str)>,
+}
+
+impl Matched<'_> {
+    /// The path parameter of this name; empty if the route has none.
+    pub fn param(&self, name: &str) -> &str {
+        self.params
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+/// The route of a request: 404 where no path fits, 405 with `Allow` where only the method does not.
+pub fn find(method: Method, path: &str) -> Result<Matched<'_>> {
+    let wanted = if method == Method::Head { Method::Get } else { method };
+    if let Some((route, params)) = fitting(path).find(|(entry, _)| entry.method == wanted) {
+        let allow = String::new();
+        return Ok(Matched { route, allow, params });
+    }
+    let allow = allowed(path);
+    match fitting(path).next() {
+        Some((route, params)) if method == Method::Options => Ok(Matched { route, allow, params }),
+        Some(_) => Err(Error::MethodNotAllowed { allow }),
+        None => Err(Error::NotFound(
+            "route of this path; GET /openapi.json or the README lists them".into(),
+        )),
+    }
+}
+
+fn fitting(path: &str) -> impl Iterator<Item = (&'static Entry, Vec<(&'static str, &str)>)> {
+    ROUTES
+        .iter()
+        .filter_map(move |entry| Some((entry, params(entry.pattern, path)?)))
+}
+
+fn params<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
+    let mut found = Vec::new();
+    let mut segments = path.split('/');
+    for part in pattern.split('/') {
+        let segment = segments.next()?;
+        match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
+            Some(name) if !segment.is_empty() => found.push((name, segment)),
+            None if part == segment => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(found)
+}
+
+fn allowed(path: &str) -> String {
+    let mut methods: Vec<&str> = Vec::new();
+    for (entry, _) in fitting(path) {
+        methods.push(entry.method.as_str());
+        if entry.method == Method::Get {
+            methods.push("HEAD");
+        }
+    }
+    methods.push("OPTIONS");
+    methods.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_methods_find_their_route() {
+        let found = |method, path| find(method, path).map(|m| m.route.name);
+        assert_eq!(found(Method::Post, "/api/integration/x/events"), Ok(Route::Receive));
+        assert_eq!(found(Method::Head, "/healthz"), Ok(Route::Health));
+        assert_eq!(
+            find(Method::Get, "/api/v1/events/evt_1/payload").map(|m| m.param("id").to_owned()),
+            Ok("evt_1".to_owned())
+        );
+        for path in [
+            "/api/v1/event",
+            "/api/v1/events/",
+            "/api/v1/events/a/b",
+            "//healthz",
+            "",
+        ] {
+            assert!(matches!(found(Method::Get, path), Err(Error::NotFound(_))), "{path}");
+        }
+        let allow = "GET, HEAD, PATCH, DELETE, OPTIONS".to_owned();
+        assert_eq!(
+            found(Method::Put, "/api/v1/destinations/x"),
+            Err(Error::MethodNotAllowed { allow })
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! `/api/v1/runs`: calls of actions, and what became of them.
+
+use super::Call;
+use super::input::{Query, missing, ok, page, path_id, time};
+use crate::error::Result;
+use crate::http::Response;
+use crate::id::Kind;
+use crate::store::run::{self, Attempt, Run};
+use serde_json::{Value, json};
+
+/// A page, newest first.
+pub async fn list(call: &Call<'_>) -> Result<Response> {
+    let query = Query::of(call, &["conversation_id"])?;
+    let limit = query.limit()?;
+    let conversation = query.text("conversation_id");
+    let after = query.after(Kind::Run)?;
+    let rows = run::list(&call.hub.ports, conversation.as_deref(), after.as_deref(), limit + 1).await?;
+    Ok(page(rows, limit, |r| &r.id, show_run))
+}
+
+/// One run.
+pub async fn show(call: &Call<'_>) -> Result<Response> {
+    let id = path_id(call, Kind::Run, "run")?;
+    let run = run::find(&call.hub.ports, id).await?.ok_or_else(|| missing("run"))?;
+    Ok(ok(&show_run(&run)))
+}
+
+fn show_run(run: &Run) -> Value {
+    let attempts: Vec<Value> = run.attempts.iter().map(show_attempt).collect();
+    json!({
+        "id": run.id,
+        "conversation_id": run.conversation_id,
+        "integration": run.integration,
+        "connection_id": run.connection_id,
+        "action": run.action,
+        "inputs": run.inputs,
+        "status": run.status,
+        "attempts": attempts,
+        "result": run.result,
+        "error": run.error,
+        "next_attempt_at": run.due_at.map(time),
+        "created_at": time(run.created_at),
+        "updated_at": time(run.updated_at),
+    })
+}
+
+fn show_attempt(attempt: &Attempt) -> Value {
+    json!({"at": time(attempt.at), "ms": attempt.ms, "status": attempt.status, "reason": attempt.reason})
+}

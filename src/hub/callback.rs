@@ -1,0 +1,184 @@
+//! Answers in: what an agent says goes back to where the conversation is, as runs that survive crashes.
+
+use super::Hub;
+use super::dispatch::token_purpose;
+use crate::credential::vault::KeyRing;
+use crate::error::{Error, Result};
+use crate::event::agent;
+use crate::id::{self, Kind};
+use crate::ports::read_row;
+use crate::registry;
+use crate::secret::{Secret, same};
+use crate::store::conversation::{self, Conversation};
+use crate::store::destination;
+use crate::store::run::{self, Run, Status};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Most actions in one answer.
+const MAX_ACTIONS: usize = 20;
+
+/// How far the agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Still at work.
+    Progress,
+    /// Done.
+    Completed,
+    /// Given up.
+    Failed,
+}
+
+/// An action that the agent asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Its name in the conversation's integration.
+    pub action: String,
+    /// Its inputs.
+    #[serde(default)]
+    pub inputs: Value,
+}
+
+/// What an agent sends to `POST /api/v1/webhooks`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The conversation.
+    pub conversation_id: String,
+    /// How far it is.
+    pub status: Stage,
+    /// What to say where the conversation is, in the service's own markup.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// What else to do there.
+    #[serde(default)]
+    pub actions: Vec<Asked>,
+}
+
+impl Hub<'_> {
+    /// Takes an answer: checks the token, stores the runs, wakes them. The same answer again gives the same runs.
+    pub async fn answer(&self, token: &Secret, answer: &Answer, idempotency_key: Option<&str>) -> Result<Vec<Run>> {
+        let conversation = self.authenticated(token, &answer.conversation_id).await?;
+        if answer.actions.len() > MAX_ACTIONS {
+            return Err(Error::invalid(
+                "/actions",
+                format!("holds more than {MAX_ACTIONS} actions"),
+            ));
+        }
+        let asked = self.wanted(&conversation, answer).await?;
+        let fingerprint = fingerprint(&conversation, answer, idempotency_key)?;
+        let now = self.ports.host.now();
+        let mut statements = Vec::new();
+        for (ordinal, asked) in asked.into_iter().enumerate() {
+            let new = self.new_run(&conversation, asked);
+            statements.push(run::insert(&new, &fingerprint, ordinal));
+        }
+        let state = match answer.status {
+            Stage::Progress => "open",
+            Stage::Completed => "completed",
+            Stage::Failed => "failed",
+        };
+        statements.push(conversation::answered(&conversation.id, conversation.turn, state, now));
+        statements.push(run::of_callback(&conversation.id, &fingerprint));
+        let rows = self.ports.sql.batch(statements).await?.pop().unwrap_or_default();
+        let runs: Vec<Run> = rows.into_iter().map(read_row).collect::<Result<_>>()?;
+        for run in runs.iter().filter(|r| r.status == Status::Pending) {
+            self.call(&run.id).await;
+        }
+        Ok(runs)
+    }
+
+    /// The conversation, if the token is its own and still good. Whether it exists is not told apart from that.
+    async fn authenticated(&self, token: &Secret, id: &str) -> Result<Conversation> {
+        let refused = || {
+            Error::Authentication(
+                "the callback token is not valid for this conversation: it belongs to another one, to an earlier turn, \
+                 or was idle for 7 days"
+                    .to_owned(),
+            )
+        };
+        if !id::is(Kind::Conversation, id) {
+            return Err(refused());
+        }
+        let found = conversation::find(&self.ports, id).await?.ok_or_else(refused)?;
+        let ring = KeyRing::from_settings(self.ports.host)?;
+        let good = ring.derive(&token_purpose(&found)).fold(false, |good, own| {
+            good | same(own.expose().as_bytes(), token.expose().as_bytes())
+        });
+        if !good || found.token_expires_at < self.ports.host.now() {
+            return Err(refused());
+        }
+        Ok(found)
+    }
+
+    /// The actions that an answer comes to, each checked: the message first, then what the agent lists.
+    async fn wanted(&self, conversation: &Conversation, answer: &Answer) -> Result<Vec<Asked>> {
+        let entry = registry::get(&conversation.integration)?;
+        let manifest = entry.manifest()?;
+        let spec = manifest.conversation.as_ref();
+        let spec = spec.ok_or_else(|| Error::Internal("a conversation without a manifest part for it".into()))?;
+        let mut wanted = Vec::new();
+        if let Some(message) = answer.message.as_deref().filter(|m| !m.trim().is_empty()) {
+            let (action, inputs) = agent::reply(spec, &conversation.context, message)?;
+            wanted.push(Asked {
+                action: action.to_owned(),
+                inputs,
+            });
+        }
+        if !answer.actions.is_empty() {
+            let destination = destination::find(&self.ports, &conversation.destination_id).await?;
+            let allowed = destination.map(|d| d.allowed_actions).unwrap_or_default();
+            for asked in &answer.actions {
+                manifest.action(&asked.action)?;
+                if !allowed.contains(&asked.action) {
+                    return Err(Error::Forbidden(format!(
+                        "the destination does not allow the action `{}`; see its `allowed_actions`",
+                        asked.action
+                    )));
+                }
+                agent::stays_within(spec, &conversation.context, &asked.inputs)?;
+                wanted.push(asked.clone());
+            }
+        }
+        for asked in &wanted {
+            entry.check_inputs(&asked.action, &asked.inputs)?;
+        }
+        Ok(wanted)
+    }
+
+    fn new_run(&self, conversation: &Conversation, asked: Asked) -> Run {
+        let now = self.ports.host.now();
+        Run {
+            id: id::new(Kind::Run, self.ports.host),
+            conversation_id: Some(conversation.id.clone()),
+            integration: conversation.integration.clone(),
+            connection_id: conversation.connection_id.clone(),
+            account: conversation.account.clone(),
+            owner: conversation.owner.clone(),
+            action: asked.action,
+            inputs: asked.inputs,
+            status: Status::Pending,
+            unsettled: false,
+            attempts: Vec::new(),
+            result: None,
+            error: None,
+            due_at: Some(now),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// What two callbacks have in common when the second repeats the first: the turn, and the key that the caller chose
+/// or else the whole answer.
+fn fingerprint(conversation: &Conversation, answer: &Answer, key: Option<&str>) -> Result<String> {
+    let what = match key {
+        Some(key) => format!("key|{key}"),
+        None => serde_json::to_string(answer).map_err(|e| Error::Internal(format!("an answer is not JSON: {e}")))?,
+    };
+    let digest = Sha256::digest(format!("{}|{what}", conversation.turn));
+    Ok(hex::encode(digest))
+}

@@ -1,0 +1,450 @@
+//! Events out: from the outbox to the destinations that want them, and to the agent if they ask for it.
+
+use super::Hub;
+use crate::action::run;
+use crate::credential::vault::KeyRing;
+use crate::delivery::attempt::{self, settle};
+use crate::delivery::message::{self, Letter};
+use crate::delivery::schedule::{self, Next};
+use crate::error::{Error, Result};
+use crate::event::agent::{self, Interest, Names};
+use crate::http::Headers;
+use crate::id::{self, Kind};
+use crate::manifest::Manifest;
+use crate::manifest::conversation::Conversation as Spec;
+use crate::ports::{FetchError, read_row};
+use crate::registry::{self, Entry};
+use crate::secret::Secret;
+use crate::settings;
+use crate::store::conversation::{self, Conversation, Incoming};
+use crate::store::delivery::{self, Delivery, Message};
+use crate::store::destination::{self, Destination, Role};
+use crate::store::event::{self, Event, Full};
+use crate::time::{MINUTE, SECOND};
+use crate::webhook::document;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+/// How long a claim holds, in milliseconds: longer than all that one try does.
+const LEASE: i64 = 2 * MINUTE;
+
+/// Wait before a dispatch is begun again that failed before anything was sent.
+const PAUSE: i64 = 30 * SECOND;
+
+/// An event with all that is read from it.
+struct Opened {
+    event: Event,
+    payload: Vec<u8>,
+    body: Value,
+    entry: &'static Entry,
+    manifest: &'static Manifest,
+    /// The connection's settings that are not secret, or the app's.
+    config: Value,
+}
+
+/// What the agent's part of a dispatch comes to.
+struct Plan {
+    /// Why it does or does not reach the agent.
+    decision: Option<String>,
+    context: Option<Value>,
+    /// The thread, if it does.
+    thread: Option<String>,
+}
+
+impl Hub<'_> {
+    /// Dispatches a pending event, if nobody else does.
+    pub(super) async fn dispatch(&self, id: &str) -> Result<Option<i64>> {
+        let now = self.ports.host.now();
+        let holder = id::token(self.ports.host);
+        let statements = vec![event::lease(id, &holder, now + LEASE, now), destination::enabled()];
+        let mut results = self.ports.sql.batch(statements).await?.into_iter();
+        let Some(row) = results.next().and_then(|rows| rows.into_iter().next()) else {
+            return Ok(None);
+        };
+        let full: Full = read_row(row)?;
+        let destinations: Vec<Destination> = results
+            .next()
+            .unwrap_or_default()
+            .into_iter()
+            .map(read_row)
+            .collect::<Result<_>>()?;
+        match self.send_out(full, &destinations, &holder).await {
+            Ok(wait) => Ok(wait),
+            Err(error) => {
+                self.log_failure(id, &error);
+                let put_off = event::put_off(id, &holder, self.ports.host.now() + PAUSE);
+                self.ports.sql.batch(vec![put_off]).await?;
+                Ok(Some(PAUSE))
+            }
+        }
+    }
+
+    async fn send_out(&self, full: Full, destinations: &[Destination], holder: &str) -> Result<Option<i64>> {
+        let opened = self.open(full).await?;
+        let wanted = |d: &&Destination| d.wants(&opened.event.r#type, opened.event.owner.as_deref());
+        let (agents, subscribers): (Vec<_>, Vec<_>) =
+            destinations.iter().filter(wanted).partition(|d| d.role == Role::Agent);
+        let plan = match agents.first() {
+            Some(_) => self.plan(&opened).await?,
+            None => Plan {
+                decision: None,
+                context: None,
+                thread: None,
+            },
+        };
+        let mut due: Vec<(&Destination, Delivery)> = subscribers
+            .into_iter()
+            .map(|d| (d, self.new_delivery(&opened.event.id, d, Message::Event)))
+            .collect();
+        if let (Some(agent), Some(_)) = (agents.first(), &plan.thread) {
+            due.push((agent, self.new_delivery(&opened.event.id, agent, Message::Started)));
+        }
+        let tries = due
+            .into_iter()
+            .map(|(d, delivery)| self.try_once(&opened, &plan, d, delivery));
+        let mut statements = Vec::new();
+        let mut waits = Vec::new();
+        for tried in join_all(tries).await {
+            let (delivery, disabled) = tried?;
+            waits.extend(
+                delivery
+                    .due_at
+                    .map(|at| (delivery.id.clone(), at.0 - self.ports.host.now().0)),
+            );
+            if let Some(reason) = disabled {
+                statements.push(destination::disable(
+                    &delivery.destination_id,
+                    reason,
+                    delivery.updated_at,
+                ));
+            }
+            statements.push(delivery::insert(&delivery, Some(holder)));
+        }
+        let shown = plan
+            .context
+            .as_ref()
+            .map(|c| agent::public_context(c, plan.thread.is_some()));
+        statements.push(event::finish(
+            &opened.event.id,
+            holder,
+            plan.decision.as_deref(),
+            shown.as_ref(),
+        ));
+        let count = waits.len();
+        self.ports.sql.batch(statements).await?;
+        for (id, wait) in waits {
+            self.call_later(&id, wait).await;
+        }
+        self.log_dispatch(&opened.event, count);
+        Ok(None)
+    }
+
+    /// Tries a delivery that is due again.
+    pub(super) async fn deliver(&self, id: &str) -> Result<Option<i64>> {
+        let now = self.ports.host.now();
+        let holder = id::token(self.ports.host);
+        let leased: Option<Delivery> = self
+            .ports
+            .sql
+            .first(delivery::lease(id, &holder, now + LEASE, now))
+            .await?;
+        let Some(mut delivery) = leased else {
+            return Ok(None);
+        };
+        let found = (
+            event::find(&self.ports, &delivery.event_id).await?,
+            destination::find(&self.ports, &delivery.destination_id).await?,
+        );
+        let mut statements = Vec::new();
+        match found {
+            (Some(full), Some(destination)) if destination.enabled => {
+                let opened = self.open(full).await?;
+                let plan = match delivery.message {
+                    Message::Event => Plan {
+                        decision: None,
+                        context: None,
+                        thread: None,
+                    },
+                    Message::Started | Message::Followed => self.plan(&opened).await?,
+                };
+                let (tried, disabled) = self.try_once(&opened, &plan, &destination, delivery).await?;
+                delivery = tried;
+                if let Some(reason) = disabled {
+                    statements.push(destination::disable(&destination.id, reason, delivery.updated_at));
+                }
+                if let Some(note) = delivery.note.as_deref().filter(|_| delivery.state == "skipped") {
+                    statements.push(event::set_decision(&delivery.event_id, note));
+                }
+            }
+            _ => {
+                settle(
+                    &mut delivery,
+                    Next::GiveUp("the destination was removed or switched off"),
+                    now,
+                );
+            }
+        }
+        statements.push(delivery::finish(&delivery, &holder));
+        let wait = delivery.due_at.map(|at| at.0 - self.ports.host.now().0);
+        self.ports.sql.batch(statements).await?;
+        Ok(wait)
+    }
+
+    async fn open(&self, full: Full) -> Result<Opened> {
+        let payload = full.payload(&self.ports).await?;
+        let event = full.event;
+        let entry = registry::get(&event.service)?;
+        let manifest = entry.manifest()?;
+        let kind = event.content_type.as_deref().unwrap_or_default();
+        let headers = Headers::from_pairs([("content-type", kind)]);
+        let field = manifest.webhook.as_ref().and_then(|w| w.event.form_field.as_deref());
+        let body = document::parse(&headers, &payload, field).unwrap_or(Value::Null);
+        let config = self.public_config(manifest, &event).await?;
+        Ok(Opened {
+            event,
+            payload,
+            body,
+            entry,
+            manifest,
+            config,
+        })
+    }
+
+    /// What expressions of a mapping may see of the settings. Only asked for where there is a mapping.
+    async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
+        if manifest.conversation.is_none() {
+            return Ok(Value::Null);
+        }
+        let credential = run::credential_of(&self.ports, manifest, event.connection_id.as_deref(), None).await;
+        // A set-up that cannot answer yet must not keep an event from its subscribers.
+        Ok(credential.map_or(Value::Null, |c| c.config))
+    }
+
+    /// Decides whether an event is the agent's business.
+    async fn plan(&self, opened: &Opened) -> Result<Plan> {
+        let none = |why: &str| Plan {
+            decision: Some(why.to_owned()),
+            context: None,
+            thread: None,
+        };
+        let Some(spec) = &opened.manifest.conversation else {
+            return Ok(none("the integration has no conversations"));
+        };
+        if opened.body.is_null() {
+            return Ok(none("the payload cannot be read"));
+        }
+        let kind = opened.kind();
+        let context = agent::context(spec, kind, &opened.body, &opened.config)?;
+        let names = Names {
+            mention: settings::agent_mention(self.ports.host),
+            label: settings::agent_label(self.ports.host),
+        };
+        let interest = agent::interest(spec, kind, &opened.body, &opened.config, &context, &names)?;
+        let (decision, thread) = match interest {
+            Interest::None(why) => (why, None),
+            Interest::Asks { thread } => ("it asks for the agent".to_owned(), Some(thread)),
+            Interest::MayFollow { thread } => {
+                if conversation::exists(&self.ports, &opened.event.source, &thread).await? {
+                    ("it joins the thread's conversation".to_owned(), Some(thread))
+                } else {
+                    ("the agent is not mentioned".to_owned(), None)
+                }
+            }
+        };
+        Ok(Plan {
+            decision: Some(decision),
+            context: Some(context),
+            thread,
+        })
+    }
+
+    /// One try of one delivery: the row as it is afterwards, and why its destination is to be switched off, if it is.
+    async fn try_once(
+        &self,
+        opened: &Opened,
+        plan: &Plan,
+        destination: &Destination,
+        mut delivery: Delivery,
+    ) -> Result<(Delivery, Option<&'static str>)> {
+        let body = match (delivery.message, &plan.thread, &plan.context) {
+            (Message::Event, _, _) => message::event(&opened.event, &opened.body, &opened.payload),
+            (_, Some(thread), Some(context)) => {
+                match self.letter(opened, destination, thread, context, &mut delivery).await {
+                    Ok(Some(body)) => body,
+                    Ok(None) => return Ok((delivery, None)),
+                    Err(error) => return Ok((self.put_off(delivery, &error), None)),
+                }
+            }
+            _ => {
+                delivery.state = "skipped".to_owned();
+                delivery.due_at = None;
+                delivery.note.clone_from(&plan.decision);
+                return Ok((delivery, None));
+            }
+        };
+        let disabled = attempt::send(&self.ports, &mut delivery, destination, body).await?;
+        Ok((delivery, disabled))
+    }
+
+    /// The message to the agent, once the sender's permission is checked and the conversation stands. None: the
+    /// sender may not command the agent.
+    async fn letter(
+        &self,
+        opened: &Opened,
+        destination: &Destination,
+        thread: &str,
+        context: &Value,
+        delivery: &mut Delivery,
+    ) -> Result<Option<Vec<u8>>> {
+        let spec = opened.spec()?;
+        if !self.permitted(opened, spec, context).await? {
+            delivery.state = "skipped".to_owned();
+            delivery.due_at = None;
+            delivery.updated_at = self.ports.host.now();
+            delivery.note = Some("the sender's permission does not suffice to command the agent".to_owned());
+            return Ok(None);
+        }
+        let conversation = self.enter(opened, destination, thread, context).await?;
+        delivery.conversation_id = Some(conversation.id.clone());
+        delivery.message = if conversation.first_event_id == opened.event.id {
+            Message::Started
+        } else {
+            Message::Followed
+        };
+        let token = callback_token(&KeyRing::from_settings(self.ports.host)?, &conversation)?;
+        let callback_url = format!("{}/api/v1/webhooks", settings::public_url(self.ports.host)?);
+        let letter = Letter {
+            message: delivery.message,
+            conversation: &conversation,
+            event: &opened.event,
+            body: &opened.body,
+            payload: &opened.payload,
+            context,
+            callback_url: &callback_url,
+            token: &token,
+            now: self.ports.host.now(),
+        };
+        Ok(Some(letter.to_bytes()))
+    }
+
+    async fn permitted(&self, opened: &Opened, spec: &Spec, context: &Value) -> Result<bool> {
+        let Some(permission) = &spec.permission else {
+            return Ok(true);
+        };
+        let scope = crate::template::Scope::new([("context", context)]);
+        let inputs = permission.inputs.value(&scope)?;
+        let event = &opened.event;
+        let connection = event.connection_id.as_deref();
+        let credential = run::credential_of(&self.ports, opened.manifest, connection, event.account.clone()).await?;
+        let result = run::ask(&self.ports, opened.entry, &permission.action, &inputs, credential).await?;
+        let scope = crate::template::Scope::new([("context", context), ("result", &result)]);
+        permission.allow.truth(&scope)
+    }
+
+    async fn enter(
+        &self,
+        opened: &Opened,
+        destination: &Destination,
+        thread: &str,
+        context: &Value,
+    ) -> Result<Conversation> {
+        let new_id = id::new(Kind::Conversation, self.ports.host);
+        let event = &opened.event;
+        let incoming = Incoming {
+            new_id: &new_id,
+            source: &event.source,
+            thread,
+            integration: &event.service,
+            connection_id: event.connection_id.as_deref(),
+            account: event.account.as_deref(),
+            owner: event.owner.as_deref(),
+            destination_id: &destination.id,
+            event_id: &event.id,
+            context,
+        };
+        conversation::open(&self.ports, &incoming).await
+    }
+
+    /// A try that failed before anything was sent: later again, or given up with the cause.
+    fn put_off(&self, mut delivery: Delivery, error: &Error) -> Delivery {
+        let now = self.ports.host.now();
+        delivery.attempts.push(delivery::Attempt {
+            at: now,
+            ms: 0,
+            status: None,
+            error: Some(error.public_detail()),
+            reply: None,
+        });
+        let failed = Err(FetchError::Network(String::new()));
+        let next = if error.retryable() {
+            schedule::next(&failed, delivery.attempts.len(), now, run::jitter(&self.ports))
+        } else {
+            Next::GiveUp("it could not be prepared; see the attempt's error")
+        };
+        settle(&mut delivery, next, now);
+        delivery
+    }
+
+    fn new_delivery(&self, event_id: &str, destination: &Destination, message: Message) -> Delivery {
+        let now = self.ports.host.now();
+        Delivery {
+            id: id::new(Kind::Delivery, self.ports.host),
+            event_id: event_id.to_owned(),
+            destination_id: destination.id.clone(),
+            conversation_id: None,
+            message,
+            state: "pending".to_owned(),
+            attempts: Vec::new(),
+            note: None,
+            due_at: Some(now),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// Wakes the dispatcher after a wait in milliseconds. What is too far off for the queue is left to the sweep.
+    async fn call_later(&self, id: &str, wait: i64) {
+        if let super::Woken::Again { after_s } = super::Woken::after(Some(wait.max(0)))
+            && let Err(message) = self.ports.queue.wake(id, after_s).await
+        {
+            self.ports
+                .host
+                .log(&json!({"level": "warn", "job": "wake", "id": id, "message": message}));
+        }
+    }
+
+    fn log_dispatch(&self, event: &Event, waiting: usize) {
+        self.ports.host.log(&json!({
+            "job": "dispatch",
+            "trace_id": event.trace_id,
+            "event_id": event.id,
+            "service": event.service,
+            "connection_id": event.connection_id,
+            "waiting": waiting,
+            "ms": self.ports.host.now().0 - event.received_at.0,
+        }));
+    }
+}
+
+impl Opened {
+    /// The event's type without the service.
+    fn kind(&self) -> &str {
+        let prefix = self.event.service.len() + 1;
+        self.event.r#type.get(prefix..).unwrap_or_default()
+    }
+
+    fn spec(&self) -> Result<&'static Spec> {
+        let spec = self.manifest.conversation.as_ref();
+        spec.ok_or_else(|| Error::Internal("a conversation without a manifest part for it".into()))
+    }
+}
+
+/// What a callback token of a conversation is made from: it is good for one turn.
+pub(super) fn token_purpose(conversation: &Conversation) -> String {
+    format!("callback|{}|{}", conversation.id, conversation.turn)
+}
+
+fn callback_token(ring: &KeyRing, conversation: &Conversation) -> Result<Secret> {
+    let token = ring.derive(&token_purpose(conversation)).next();
+    token.ok_or_else(|| Error::missing_setting(crate::credential::vault::SETTING))
+}

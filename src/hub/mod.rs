@@ -1,0 +1,107 @@
+//! The hub's verbs: receive, dispatch, deliver, answer, run, sweep. The only thing that `edge` and `api` call.
+
+mod callback;
+mod connect;
+mod dispatch;
+mod receive;
+mod sweep;
+
+pub use callback::{Answer, Asked};
+pub use connect::NewConnection;
+pub use receive::webhook_path;
+
+use crate::action::run;
+use crate::error::Result;
+use crate::id::{self, Kind};
+use crate::ports::Ports;
+use serde_json::json;
+
+/// The hub, for the time of one request or job.
+#[derive(Clone, Copy)]
+pub struct Hub<'a> {
+    /// The outside.
+    pub ports: Ports<'a>,
+}
+
+/// What a woken job asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// Nothing more: it is done, or the database knows when it is due again.
+    Done,
+    /// To be woken again after so many seconds.
+    Again {
+        /// Seconds.
+        after_s: u32,
+    },
+}
+
+impl Woken {
+    /// From milliseconds until the next try, if there is one.
+    fn after(wait: Option<i64>) -> Self {
+        // Queues hold a message for 12 hours at most; the sweep finds what is due later.
+        const LONGEST_S: i64 = 12 * 3_600;
+        match wait.map(|ms| ms / 1_000 + 1) {
+            Some(seconds) if seconds <= LONGEST_S => Self::Again {
+                after_s: u32::try_from(seconds).unwrap_or(1),
+            },
+            _ => Self::Done,
+        }
+    }
+}
+
+impl<'a> Hub<'a> {
+    /// A hub that asks these ports.
+    pub fn new(ports: Ports<'a>) -> Self {
+        Self { ports }
+    }
+
+    /// Does what is due for an event, a delivery or a run. Calling it twice, or for something that is not due, does
+    /// no harm: the database decides.
+    pub async fn wake(&self, id: &str) -> Woken {
+        let outcome = if id::is(Kind::Event, id) {
+            self.dispatch(id).await
+        } else if id::is(Kind::Delivery, id) {
+            self.deliver(id).await
+        } else if id::is(Kind::Run, id) {
+            run::execute(&self.ports, id).await
+        } else {
+            Ok(None)
+        };
+        match outcome {
+            Ok(wait) => Woken::after(wait),
+            Err(error) => {
+                self.log_failure(id, &error);
+                // The claim runs out by itself; then the sweep, or this, finds it.
+                Woken::Again { after_s: 30 }
+            }
+        }
+    }
+
+    /// Wakes the dispatcher for `id`. A failure costs time, not the event: the sweep finds it.
+    pub async fn call(&self, id: &str) {
+        if let Err(message) = self.ports.queue.wake(id, 0).await {
+            self.ports.host.log(&json!({
+                "level": "warn", "job": "wake", "id": id, "message": message,
+            }));
+        }
+    }
+
+    fn log_failure(&self, id: &str, error: &crate::Error) {
+        self.ports.host.log(&json!({
+            "level": "error", "job": "wake", "id": id, "code": error.code(), "message": error.to_string(),
+        }));
+    }
+
+    /// The version of the tables, or an error if the code and they do not fit each other.
+    pub async fn ready(&self) -> Result<String> {
+        let found = crate::store::schema_version(&self.ports).await?;
+        match found {
+            Some(version) if version == crate::store::SCHEMA_VERSION => Ok(version),
+            other => Err(crate::Error::temporary(format!(
+                "the database has schema version {}, this code wants {}: run `wrangler d1 migrations apply DB`",
+                other.as_deref().unwrap_or("none"),
+                crate::store::SCHEMA_VERSION
+            ))),
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! The outside, for native tests: real SQLite with D1's limits, a scripted network, a clock that tests move, counted
+//! randomness, and stores with production's limits.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test uses its own part")]
+
+use async_trait::async_trait;
+use patchbay::api;
+use patchbay::http::{Head, Headers, Method, Request, Response};
+use patchbay::hub::Hub;
+use patchbay::ports::*;
+use patchbay::secret::Secret;
+use patchbay::time::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, params_from_iter};
+use serde_json::{Map, Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Runs a future that never waits for anything but the doubles of this file.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..10_000 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+    panic!("the future waits for something that never comes");
+}
+
+/// SQLite as D1 offers it.
+pub struct Database {
+    connection: RefCell<Connection>,
+    /// Batches still to fail, as an unreachable database does.
+    pub failing: Cell<u32>,
+    /// Statements run, by the name in their leading comment.
+    pub ran: RefCell<Vec<String>>,
+}
+
+impl Database {
+    fn new() -> Self {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut files: Vec<_> = std::fs::read_dir("migrations")
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "sql"))
+            .collect();
+        files.sort();
+        for file in files {
+            connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+        }
+        Self {
+            connection: RefCell::new(connection),
+            failing: Cell::new(0),
+            ran: RefCell::default(),
+        }
+    }
+
+    /// Asks the database something, as a test's own look behind the scenes.
+    pub fn count(&self, sql: &str) -> i64 {
+        self.connection.borrow().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+}
+
+#[async_trait(?Send)]
+impl Sql for Database {
+    async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
+        assert!(!statements.is_empty(), "D1 refuses an empty batch");
+        if self.failing.get() > 0 {
+            self.failing.set(self.failing.get() - 1);
+            return Err(SqlError {
+                message: "D1_ERROR: Network connection lost".into(),
+            });
+        }
+        let mut connection = self.connection.borrow_mut();
+        let transaction = connection.transaction().map_err(error)?;
+        let mut all = Vec::new();
+        for statement in statements {
+            assert!(statement.params.len() <= MAX_BOUND_PARAMETERS, "too many parameters");
+            assert!(statement.sql.starts_with("-- "), "a statement names its function: {}", statement.sql);
+            let name = statement.sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
+            self.ran.borrow_mut().push(name.to_owned());
+            all.push(rows(&transaction, &statement)?);
+        }
+        transaction.commit().map_err(error)?;
+        Ok(all)
+    }
+}
+
+fn rows(connection: &Connection, statement: &Stmt) -> Result<Rows, SqlError> {
+    let mut prepared = connection.prepare_cached(statement.sql).map_err(error)?;
+    let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let params = statement.params.iter().map(|param| match param {
+        Param::Null => rusqlite::types::Value::Null,
+        Param::Int(n) => {
+            assert!(n.unsigned_abs() < 1 << 53, "D1 has no 64-bit integers on its border");
+            rusqlite::types::Value::Integer(*n)
+        }
+        Param::Text(text) => {
+            assert!(text.len() <= 2_000_000, "larger than a D1 value");
+            rusqlite::types::Value::Text(text.clone())
+        }
+        Param::Blob(bytes) => rusqlite::types::Value::Blob(bytes.clone()),
+    });
+    let mut found = prepared.query(params_from_iter(params)).map_err(error)?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next().map_err(error)? {
+        let mut object = Map::new();
+        for (at, name) in names.iter().enumerate() {
+            object.insert(name.clone(), column(row.get_ref(at).unwrap()));
+        }
+        rows.push(Value::Object(object));
+    }
+    Ok(rows)
+}
+
+fn column(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(n) => json!(n),
+        ValueRef::Real(n) => json!(n),
+        ValueRef::Text(text) => json!(String::from_utf8(text.to_vec()).unwrap()),
+        ValueRef::Blob(bytes) => json!(bytes),
+    }
+}
+
+fn error(error: rusqlite::Error) -> SqlError {
+    SqlError {
+        message: error.to_string(),
+    }
+}
+
+/// What a scripted server answers to a request.
+pub type Answer = Rc<dyn Fn(&Request) -> Result<Response, FetchError>>;
+
+/// A network in which the test says who answers what.
+#[derive(Default)]
+pub struct Network {
+    routes: RefCell<Vec<(Method, String, Answer)>>,
+    once: RefCell<HashMap<String, VecDeque<Answer>>>,
+    /// Every request that was sent.
+    pub sent: RefCell<Vec<Request>>,
+}
+
+impl Network {
+    /// Answers every request whose URL begins so.
+    pub fn on(&self, method: Method, url: &str, answer: impl Fn(&Request) -> Result<Response, FetchError> + 'static) {
+        self.routes.borrow_mut().push((method, url.to_owned(), Rc::new(answer)));
+    }
+
+    /// Answers the next request whose URL begins so, before any that always answer.
+    pub fn once(&self, url: &str, answer: impl Fn(&Request) -> Result<Response, FetchError> + 'static) {
+        self.once.borrow_mut().entry(url.to_owned()).or_default().push_back(Rc::new(answer));
+    }
+
+    /// The requests to URLs that begin so.
+    pub fn to(&self, url: &str) -> Vec<Request> {
+        self.sent.borrow().iter().filter(|r| r.url.starts_with(url)).cloned().collect()
+    }
+}
+
+#[async_trait(?Send)]
+impl Fetch for Network {
+    async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        self.sent.borrow_mut().push(request.clone());
+        let next = self
+            .once
+            .borrow_mut()
+            .iter_mut()
+            .find(|(url, answers)| request.url.starts_with(url.as_str()) && !answers.is_empty())
+            .and_then(|(_, answers)| answers.pop_front());
+        let always = || {
+            let routes = self.routes.borrow();
+            let found = routes.iter().find(|(m, url, _)| *m == request.method && request.url.starts_with(url.as_str()));
+            found.map(|(_, _, answer)| answer.clone())
+        };
+        let answer = next.or_else(always);
+        let reply = match answer {
+            Some(answer) => answer(&request)?,
+            None => return Err(FetchError::Network(format!("nobody at {}", request.url))),
+        };
+        if reply.body.len() > limits.max_bytes {
+            return Err(FetchError::TooLarge(limits.max_bytes));
+        }
+        Ok(reply)
+    }
+}
+
+/// KV.
+#[derive(Default)]
+pub struct Store(pub RefCell<BTreeMap<String, Vec<u8>>>);
+
+#[async_trait(?Send)]
+impl Blobs for Store {
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), SqlError> {
+        assert!(key.len() <= 512 && bytes.len() <= MAX_BLOB, "KV's limits");
+        self.0.borrow_mut().insert(key.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, SqlError> {
+        Ok(self.0.borrow().get(key).cloned())
+    }
+    async fn delete(&self, key: &str) -> Result<(), SqlError> {
+        self.0.borrow_mut().remove(key);
+        Ok(())
+    }
+}
+
+/// The queue: what was asked to be woken, and after how many seconds.
+#[derive(Default)]
+pub struct Messages {
+    pub waiting: RefCell<Vec<(String, u32)>>,
+    pub failing: Cell<bool>,
+}
+
+#[async_trait(?Send)]
+impl Queue for Messages {
+    async fn wake(&self, id: &str, delay_s: u32) -> Result<(), String> {
+        assert!(delay_s <= 12 * 3_600, "the queue's longest delay");
+        if self.failing.get() {
+            return Err("the queue is out of reach".into());
+        }
+        self.waiting.borrow_mut().push((id.to_owned(), delay_s));
+        Ok(())
+    }
+}
+
+/// Signs with a mark instead of RSA: what is signed is checked by the tests in workerd.
+pub struct MarkCrypto;
+
+#[async_trait(?Send)]
+impl Crypto for MarkCrypto {
+    async fn sign_rs256(&self, _: &[u8], data: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        Ok(data.len().to_be_bytes().to_vec())
+    }
+    async fn verify_rsa(&self, _: RsaHash, _: &[u8], _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
+        Ok(false)
+    }
+    async fn verify_p256(&self, _: &[u8], _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
+        Ok(false)
+    }
+}
+
+/// The isolate's memory.
+#[derive(Default)]
+pub struct Memory(RefCell<HashMap<String, (Secret, Timestamp)>>);
+
+impl Cache for Memory {
+    fn get(&self, key: &str, now: Timestamp) -> Option<Secret> {
+        let kept = self.0.borrow();
+        kept.get(key).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
+    }
+    fn put(&self, key: &str, value: Secret, until: Timestamp) {
+        self.0.borrow_mut().insert(key.to_owned(), (value, until));
+    }
+    fn remove(&self, key: &str) {
+        self.0.borrow_mut().remove(key);
+    }
+}
+
+/// Clock, randomness, settings and log.
+pub struct Machine {
+    pub now: Cell<i64>,
+    random: Cell<u64>,
+    pub vars: RefCell<BTreeMap<String, String>>,
+    pub lines: RefCell<Vec<Value>>,
+}
+
+impl Host for Machine {
+    fn now(&self) -> Timestamp {
+        // Each look takes a millisecond, so that ids made one after the other sort so.
+        self.now.set(self.now.get() + 1);
+        Timestamp(self.now.get())
+    }
+    fn random(&self, bytes: &mut [u8]) {
+        for byte in bytes.iter_mut() {
+            self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            *byte = (self.random.get() >> 56) as u8;
+        }
+    }
+    fn var(&self, name: &str) -> Option<String> {
+        self.vars.borrow().get(name).cloned()
+    }
+    fn log(&self, line: &Value) {
+        self.lines.borrow_mut().push(line.clone());
+    }
+}
+
+/// A body that is all there.
+pub struct Bytes(pub Vec<u8>, pub Cell<bool>);
+
+#[async_trait(?Send)]
+impl Body for Bytes {
+    async fn read(&self, limit: usize) -> patchbay::Result<Vec<u8>> {
+        self.1.set(true);
+        if self.0.len() > limit {
+            return Err(patchbay::Error::PayloadTooLarge { limit });
+        }
+        Ok(self.0.clone())
+    }
+}
+
+/// A whole world for one test.
+pub struct World {
+    pub sql: Database,
+    pub net: Network,
+    pub blobs: Store,
+    pub queue: Messages,
+    pub crypto: MarkCrypto,
+    pub memory: Memory,
+    pub machine: Machine,
+}
+
+impl World {
+    /// A world with the usual settings.
+    pub fn new() -> Self {
+        let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+        let vars = [
+            ("PATCHBAY_ADMIN_TOKEN", "test-admin-token"),
+            ("PATCHBAY_PUBLIC_URL", "https://hub.example.com"),
+            ("PATCHBAY_ENCRYPTION_KEYS", &format!("k1:{key}")),
+        ];
+        Self {
+            sql: Database::new(),
+            net: Network::default(),
+            blobs: Store::default(),
+            queue: Messages::default(),
+            crypto: MarkCrypto,
+            memory: Memory::default(),
+            machine: Machine {
+                now: Cell::new(1_763_800_000_000),
+                random: Cell::new(42),
+                vars: RefCell::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+                lines: RefCell::default(),
+            },
+        }
+    }
+
+    pub fn set(&self, name: &str, value: &str) {
+        self.machine.vars.borrow_mut().insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn ports(&self) -> Ports<'_> {
+        Ports {
+            sql: &self.sql,
+            fetch: &self.net,
+            blobs: &self.blobs,
+            queue: &self.queue,
+            crypto: &self.crypto,
+            cache: &self.memory,
+            host: &self.machine,
+        }
+    }
+
+    pub fn hub(&self) -> Hub<'_> {
+        Hub::new(self.ports())
+    }
+
+    /// Lets time pass, in milliseconds.
+    pub fn wait(&self, millis: i64) {
+        self.machine.now.set(self.machine.now.get() + millis);
+    }
+
+    /// Sends a request to the hub.
+    pub fn request(&self, method: Method, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let head = Head {
+            method,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: Headers::from_pairs(headers.iter().copied()),
+        };
+        run(api::handle(&self.ports(), &head, &Bytes(body.to_vec(), Cell::new(false))))
+    }
+
+    /// Sends a management request with a JSON body, and reads the JSON reply.
+    pub fn api(&self, method: Method, target: &str, body: &Value) -> (u16, Value) {
+        let headers = [("authorization", "Bearer test-admin-token"), ("content-type", "application/json")];
+        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let reply = self.request(method, target, &headers, &bytes);
+        (reply.status, serde_json::from_slice(&reply.body).unwrap_or(Value::Null))
+    }
+
+    /// Works off what the queue holds, as its consumer does; delayed messages come at once.
+    pub fn work(&self) {
+        for _ in 0..100 {
+            let waiting: Vec<_> = self.queue.waiting.borrow_mut().drain(..).collect();
+            if waiting.is_empty() {
+                return;
+            }
+            for (id, delay) in waiting {
+                self.wait(i64::from(delay) * 1_000);
+                if let patchbay::hub::Woken::Again { after_s } = run(self.hub().wake(&id)) {
+                    self.queue.waiting.borrow_mut().push((id, after_s));
+                }
+            }
+        }
+        panic!("the queue never empties");
+    }
+}
+
+/// A JSON reply.
+pub fn json_reply(status: u16, body: Value) -> Result<Response, FetchError> {
+    Ok(Response::json(status, &body))
+}
