@@ -1,7 +1,13 @@
 //! The outside, for native tests: real SQLite with D1's limits, a scripted network, a clock that tests move, counted
 //! randomness, and stores with production's limits.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test support")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support"
+)]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses its own part")]
 
 use async_trait::async_trait;
@@ -37,7 +43,7 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
 pub struct Database {
     connection: RefCell<Connection>,
     /// Batches still to fail, as an unreachable database does.
-    pub failing: Cell<u32>,
+    pub failing: Rc<Cell<u32>>,
     /// Statements run, by the name in their leading comment.
     pub ran: RefCell<Vec<String>>,
 }
@@ -52,11 +58,13 @@ impl Database {
             .collect();
         files.sort();
         for file in files {
-            connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+            connection
+                .execute_batch(&std::fs::read_to_string(file).unwrap())
+                .unwrap();
         }
         Self {
             connection: RefCell::new(connection),
-            failing: Cell::new(0),
+            failing: Rc::default(),
             ran: RefCell::default(),
         }
     }
@@ -82,8 +90,17 @@ impl Sql for Database {
         let mut all = Vec::new();
         for statement in statements {
             assert!(statement.params.len() <= MAX_BOUND_PARAMETERS, "too many parameters");
-            assert!(statement.sql.starts_with("-- "), "a statement names its function: {}", statement.sql);
-            let name = statement.sql.lines().next().unwrap_or_default().trim_start_matches("-- ");
+            assert!(
+                statement.sql.starts_with("-- "),
+                "a statement names its function: {}",
+                statement.sql
+            );
+            let name = statement
+                .sql
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("-- ");
             self.ran.borrow_mut().push(name.to_owned());
             all.push(rows(&transaction, &statement)?);
         }
@@ -143,6 +160,7 @@ pub type Answer = Rc<dyn Fn(&Request) -> Result<Response, FetchError>>;
 pub struct Network {
     routes: RefCell<Vec<(Method, String, Answer)>>,
     once: RefCell<HashMap<String, VecDeque<Answer>>>,
+    replaced: RefCell<Vec<(String, String)>>,
     /// Every request that was sent.
     pub sent: RefCell<Vec<Request>>,
 }
@@ -155,12 +173,26 @@ impl Network {
 
     /// Answers the next request whose URL begins so, before any that always answer.
     pub fn once(&self, url: &str, answer: impl Fn(&Request) -> Result<Response, FetchError> + 'static) {
-        self.once.borrow_mut().entry(url.to_owned()).or_default().push_back(Rc::new(answer));
+        self.once
+            .borrow_mut()
+            .entry(url.to_owned())
+            .or_default()
+            .push_back(Rc::new(answer));
+    }
+
+    /// Puts `to` in place of `from` in every reply's body: for what the test knows only later.
+    pub fn replace_in_replies(&self, from: &str, to: &str) {
+        self.replaced.borrow_mut().push((from.to_owned(), to.to_owned()));
     }
 
     /// The requests to URLs that begin so.
     pub fn to(&self, url: &str) -> Vec<Request> {
-        self.sent.borrow().iter().filter(|r| r.url.starts_with(url)).cloned().collect()
+        self.sent
+            .borrow()
+            .iter()
+            .filter(|r| r.url.starts_with(url))
+            .cloned()
+            .collect()
     }
 }
 
@@ -176,14 +208,19 @@ impl Fetch for Network {
             .and_then(|(_, answers)| answers.pop_front());
         let always = || {
             let routes = self.routes.borrow();
-            let found = routes.iter().find(|(m, url, _)| *m == request.method && request.url.starts_with(url.as_str()));
+            let found = routes
+                .iter()
+                .find(|(m, url, _)| *m == request.method && request.url.starts_with(url.as_str()));
             found.map(|(_, _, answer)| answer.clone())
         };
         let answer = next.or_else(always);
-        let reply = match answer {
+        let mut reply = match answer {
             Some(answer) => answer(&request)?,
             None => return Err(FetchError::Network(format!("nobody at {}", request.url))),
         };
+        for (from, to) in self.replaced.borrow().iter() {
+            reply.body = String::from_utf8(reply.body).unwrap().replace(from, to).into_bytes();
+        }
         if reply.body.len() > limits.max_bytes {
             return Err(FetchError::TooLarge(limits.max_bytes));
         }
@@ -253,7 +290,9 @@ pub struct Memory(RefCell<HashMap<String, (Secret, Timestamp)>>);
 impl Cache for Memory {
     fn get(&self, key: &str, now: Timestamp) -> Option<Secret> {
         let kept = self.0.borrow();
-        kept.get(key).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
+        kept.get(key)
+            .filter(|(_, until)| *until > now)
+            .map(|(value, _)| value.clone())
     }
     fn put(&self, key: &str, value: Secret, until: Timestamp) {
         self.0.borrow_mut().insert(key.to_owned(), (value, until));
@@ -279,7 +318,12 @@ impl Host for Machine {
     }
     fn random(&self, bytes: &mut [u8]) {
         for byte in bytes.iter_mut() {
-            self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            self.random.set(
+                self.random
+                    .get()
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1),
+            );
             *byte = (self.random.get() >> 56) as u8;
         }
     }
@@ -375,13 +419,24 @@ impl World {
             query: query.to_owned(),
             headers: Headers::from_pairs(headers.iter().copied()),
         };
-        run(api::handle(&self.ports(), &head, &Bytes(body.to_vec(), Cell::new(false))))
+        run(api::handle(
+            &self.ports(),
+            &head,
+            &Bytes(body.to_vec(), Cell::new(false)),
+        ))
     }
 
     /// Sends a management request with a JSON body, and reads the JSON reply.
     pub fn api(&self, method: Method, target: &str, body: &Value) -> (u16, Value) {
-        let headers = [("authorization", "Bearer test-admin-token"), ("content-type", "application/json")];
-        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let headers = [
+            ("authorization", "Bearer test-admin-token"),
+            ("content-type", "application/json"),
+        ];
+        let bytes = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
         let reply = self.request(method, target, &headers, &bytes);
         (reply.status, serde_json::from_slice(&reply.body).unwrap_or(Value::Null))
     }
