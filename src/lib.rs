@@ -19,3 +19,6 @@ pub mod time;
 pub mod webhook;
 
 pub use error::{Error, Result};
+
+#[cfg(target_arch = "wasm32")]
+mod edge;
