@@ -27,3 +27,6 @@ pub mod trace;
 pub mod webhook;
 
 pub use error::{Error, Result};
+
+#[cfg(target_arch = "wasm32")]
+mod edge;

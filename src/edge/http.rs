@@ -1,0 +1,65 @@
+//! Requests and replies between the runtime's types and the engine's.
+
+use super::js;
+use crate::error::{Error, Result};
+use crate::http::{Head, Headers, Method, Response};
+use js_sys::{Array, JSON, Uint8Array};
+
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// All of a request but its body. A method that the engine does not know is refused here.
+pub fn head(request: &web_sys::Request) -> Result<Head> {
+    let method = Method::parse(&request.method()).ok_or_else(|| Error::MethodNotAllowed {
+        allow: METHODS.to_owned(),
+    })?;
+    let url = request.url();
+    let (path, query) = path_and_query(&url);
+    Ok(Head {
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: headers(&request.headers())?,
+    })
+}
+
+/// `https://host/a/b?c#d` is `/a/b` and `c`. The runtime made the URL absolute; nothing is decoded.
+fn path_and_query(url: &str) -> (&str, &str) {
+    let url = url.split_once('#').map_or(url, |(before, _)| before);
+    let rest = url.split_once("://").map_or(url, |(_, after)| after);
+    let target = rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or("/");
+    match target.split_once('?') {
+        Some(("", query)) => ("/", query),
+        Some((path, query)) => (path, query),
+        None => (target, ""),
+    }
+}
+
+/// All fields at once: one text over the border is cheaper than two strings for each field.
+pub fn headers(fields: &web_sys::Headers) -> Result<Headers> {
+    JSON::stringify(&Array::from(fields))
+        .ok()
+        .and_then(|text| serde_json::from_str(&String::from(text)).ok())
+        .ok_or_else(|| Error::validation("the header fields cannot be read"))
+}
+
+/// The runtime's header fields. The first one it refuses, by name: values are never put into a message.
+pub fn to_js_headers(fields: &Headers) -> std::result::Result<web_sys::Headers, String> {
+    let headers = web_sys::Headers::new().map_err(|e| js::message(&e))?;
+    for (name, value) in fields.iter() {
+        headers
+            .append(name, value)
+            .map_err(|_| format!("the header field `{name}` is not valid"))?;
+    }
+    Ok(headers)
+}
+
+/// The runtime's reply, or why it cannot be said in HTTP.
+pub fn response(response: &Response, with_body: bool) -> std::result::Result<web_sys::Response, String> {
+    let init = web_sys::ResponseInit::new();
+    init.set_status(response.status);
+    init.set_headers_headers(&to_js_headers(&response.headers)?);
+    // RFC 9110, 15.3.5 and 15.4.5: these have no content, and the runtime throws at an empty one.
+    let bodiless = matches!(response.status, 204 | 205 | 304);
+    let body = (with_body && !bodiless).then(|| Uint8Array::from(response.body.as_slice()));
+    web_sys::Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init).map_err(|e| js::message(&e))
+}

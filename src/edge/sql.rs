@@ -1,0 +1,95 @@
+//! The database on D1, binding `DB`.
+
+use super::{host, js};
+use crate::ports::{Param, Rows, Sql, SqlError, Stmt};
+use async_trait::async_trait;
+use js_sys::{Array, JSON, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use worker::worker_sys::types::{D1Database, D1PreparedStatement};
+
+/// The binding; whether it is there shows at the first call.
+pub struct D1(D1Database);
+
+impl D1 {
+    pub fn new(env: &JsValue) -> Self {
+        Self(js::get(env, "DB").unchecked_into())
+    }
+
+    async fn run(&self, statements: &[Stmt]) -> Result<Vec<Rows>, String> {
+        if self.0.is_undefined() {
+            return Err("the binding `DB` is missing".to_owned());
+        }
+        let rows = match statements {
+            // The same round trip as a batch of one, without its wrapping.
+            [only] => {
+                let result = JsFuture::from(self.prepare(only)?.all().map_err(thrown)?).await;
+                Array::of1(&js::get(&result.map_err(thrown)?, "results"))
+            }
+            several => {
+                let prepared = several
+                    .iter()
+                    .map(|s| self.prepare(s).map(JsValue::from))
+                    .collect::<Result<Array, _>>()?;
+                let results = JsFuture::from(self.0.batch(prepared).map_err(thrown)?).await;
+                let results: Array = results.map_err(thrown)?.unchecked_into();
+                results.iter().map(|result| js::get(&result, "results")).collect()
+            }
+        };
+        // One text over the border. It also writes whole numbers without a fraction, which JavaScript's are not.
+        let text = JSON::stringify(&rows).map_err(thrown)?;
+        serde_json::from_str(&String::from(text)).map_err(|e| format!("the reply is not rows: {e}"))
+    }
+
+    fn prepare(&self, statement: &Stmt) -> Result<D1PreparedStatement, String> {
+        let prepared = self.0.prepare(statement.sql).map_err(thrown)?;
+        if statement.params.is_empty() {
+            return Ok(prepared);
+        }
+        prepared
+            .bind(statement.params.iter().map(to_js).collect())
+            .map_err(thrown)
+    }
+}
+
+#[async_trait(?Send)]
+impl Sql for D1 {
+    async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
+        self.run(&statements).await.map_err(|message| {
+            let error = SqlError { message };
+            // A refused duplicate is an answer that callers ask for, not a fault.
+            if !error.is_unique_violation() {
+                log_failure(&statements, &error);
+            }
+            error
+        })
+    }
+}
+
+/// Numbers as doubles, for D1 refuses BigInt; bytes as a view, for `worker`'s own way copies them one by one.
+fn to_js(param: &Param) -> JsValue {
+    match param {
+        Param::Null => JsValue::NULL,
+        #[expect(clippy::cast_precision_loss, reason = "the port takes whole numbers of 53 bits only")]
+        Param::Int(number) => JsValue::from_f64(*number as f64),
+        Param::Text(text) => JsValue::from_str(text),
+        Param::Blob(bytes) => Uint8Array::from(bytes.as_slice()).into(),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn thrown(value: JsValue) -> String {
+    js::message(&value)
+}
+
+/// Names the statements by their first line, the comment with their function; values are left out.
+fn log_failure(statements: &[Stmt], error: &SqlError) {
+    let names: Vec<&str> = statements
+        .iter()
+        .filter_map(|s| s.sql.lines().next())
+        .map(|line| line.trim_start_matches("-- "))
+        .collect();
+    host::log(&serde_json::json!({
+        "level": "error", "job": "sql", "statements": names, "message": error.message,
+    }));
+}
