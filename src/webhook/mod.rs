@@ -3,6 +3,8 @@
 //! Nothing is parsed before its signature was checked (except where the scheme itself stands in the body), and only
 //! [`verify`] can make a [`VerifiedHook`]. A scheme is data of the manifest; the algorithm never comes from the request.
 
+mod cert;
+mod der;
 mod digest;
 pub mod document;
 mod draft;
@@ -12,10 +14,12 @@ mod key;
 pub mod key_source;
 mod mac;
 pub mod named;
+mod public_key;
 mod reject;
 mod reply;
 mod select;
 mod signature;
+mod token;
 mod verify;
 mod view;
 mod window;
