@@ -2,7 +2,6 @@
 //! id, and `N passed, N failed` at the end; fails if one failed.
 
 #[path = "../tests/support/vectors.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
 mod vectors;
 
 use serde_json::Value;

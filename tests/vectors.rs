@@ -1,5 +1,12 @@
 //! Every known answer, natively, each with its own clock: `tests/data/signature-vectors.json`.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may fail loudly"
+)]
+
 #[path = "support/vectors.rs"]
 mod vectors;
 
@@ -123,4 +130,20 @@ fn refused(entry: &Value, what: &str) {
         Ok(_) => panic!("{} is accepted ({what})", entry["id"]),
         Err(problem) => panic!("{} ({what}): {problem}", entry["id"]),
     }
+}
+
+/// A token whose canonical request is that of its request; only refusals of it are known answers.
+#[test]
+fn a_token_with_a_canonical_request_is_accepted_in_time() {
+    let entries = entries();
+    let mut entry = entries
+        .iter()
+        .find(|e| e["id"] == "atlassian-connect/expired")
+        .expect("it is there")
+        .clone();
+    entry["now_unix"] = json!(1_700_000_010);
+
+    assert!(matches!(vectors::receive(&entry, false), Ok(Verdict::Accepted)));
+    entry["url"] = json!(format!("{}&x=1", entry["url"].as_str().unwrap_or_default()));
+    refused(&entry, "another query");
 }

@@ -35,7 +35,7 @@ fn padded(integer: &[u8]) -> Option<Vec<u8>> {
     // A leading zero stands only before a byte that would read as a sign (X.690, 8.3.2); more bytes are no P-256.
     let digits = match integer {
         [0, rest @ ..] if rest.first().is_some_and(|b| b & 0x80 != 0) => rest,
-        [first, ..] if first & 0x80 == 0 => integer,
+        [1..0x80, ..] => integer,
         _ => return None,
     };
     let zeros = 32usize.checked_sub(digits.len())?;

@@ -9,6 +9,7 @@ mod digest;
 pub mod document;
 mod draft;
 mod equals;
+mod explain;
 mod handshake;
 mod key;
 pub mod key_source;
@@ -30,8 +31,9 @@ use serde_json::Value;
 use std::cell::OnceCell;
 
 pub use draft::drafts;
+pub use explain::{Explanation, Hint, explain};
 pub use handshake::{confirmation, signed_handshake, unsigned_handshake};
-pub use key_source::{KeyError, KeySource, NoKeys};
+pub use key_source::{FetchedKeys, KeyCache, KeyError, KeySource, NoKeys};
 pub use reject::Rejection;
 pub use reply::{refusal, reply};
 pub use verify::{precheck, verify};

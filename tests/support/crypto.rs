@@ -1,5 +1,7 @@
 //! The `Crypto` port natively, by RustCrypto; in production the platform does it.
 
+#![expect(clippy::expect_used, reason = "test support may fail loudly")]
+
 use async_trait::async_trait;
 use p256::ecdsa::signature::Verifier;
 use p256::pkcs8::DecodePublicKey as _;

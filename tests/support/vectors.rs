@@ -1,6 +1,11 @@
 //! Runs signature vectors (a JSON list; docs/integrations.md has the form) through the engine, each with its own clock
 //! and its own stubs for published keys.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "test support may fail loudly; JSON indexing gives null"
+)]
+
 #[path = "crypto.rs"]
 mod crypto;
 
@@ -12,7 +17,7 @@ use patchbay::http::{Head, Headers, Method, Response};
 use patchbay::manifest::webhook::{Verification, Webhook};
 use patchbay::secret::Secret;
 use patchbay::time::Timestamp;
-use patchbay::webhook::{self, IncomingHook, KeyError, KeyMaterial, KeySource, Rejection, VerifiedHook, named::qsh};
+use patchbay::webhook::{self, IncomingHook, KeyError, KeyMaterial, KeySource, Rejection, named::qsh};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -28,7 +33,7 @@ pub enum Verdict {
     /// Answered by the protocol.
     Answered(Response, Option<String>),
     /// Stored as events.
-    Accepted(Box<VerifiedHook>),
+    Accepted,
     /// Refused.
     Refused(Rejection, Response),
 }
@@ -57,9 +62,9 @@ pub fn run_request(entry: &Value, joined: bool) -> Outcome {
     let verdict = receive(entry, joined)?;
     let valid = entry["valid"].as_bool().unwrap_or_default();
     match verdict {
-        Verdict::Accepted(_) if valid => Ok(()),
+        Verdict::Accepted if valid => Ok(()),
         Verdict::Refused(rejection, _) if !valid && !rejection_is_noise(&rejection) => Ok(()),
-        Verdict::Accepted(_) => Err("accepted, should be refused".into()),
+        Verdict::Accepted => Err("accepted, should be refused".into()),
         Verdict::Refused(rejection, _) => Err(format!("refused ({}: {rejection})", rejection.cause())),
         Verdict::Answered(reply, _) => Err(format!("answered as a handshake with {}", reply.status)),
     }
@@ -103,7 +108,7 @@ pub fn receive(entry: &Value, joined: bool) -> Result<Verdict, String> {
     for draft in webhook::drafts(&spec, &hook, now) {
         assert!(!draft.delivery_id.is_empty() && !draft.kind.is_empty(), "{draft:?}");
     }
-    Ok(Verdict::Accepted(Box::new(hook)))
+    Ok(Verdict::Accepted)
 }
 
 fn refused(spec: &Webhook, rejection: Rejection) -> Verdict {
@@ -117,7 +122,7 @@ fn run_handshake(entry: &Value) -> Outcome {
     let (reply, confirm) = match receive(entry, false)? {
         Verdict::Answered(reply, confirm) => (reply, confirm),
         Verdict::Refused(_, reply) => (reply, None),
-        Verdict::Accepted(_) => (Response::empty(202), None),
+        Verdict::Accepted => (Response::empty(202), None),
     };
     if expect["status"].as_u64() != Some(u64::from(reply.status)) {
         return Err(format!("replied {}, should be {}", reply.status, expect["status"]));
@@ -128,11 +133,15 @@ fn run_handshake(entry: &Value) -> Outcome {
     {
         return Err(format!("replied `{text}`, should be `{wanted}`"));
     }
-    for (name, wanted) in [("content-type", &expect["content_type"])] {
-        let sent = reply.headers.get(name).unwrap_or_default();
-        if wanted.as_str().is_some_and(|wanted| !sent.starts_with(wanted)) {
-            return Err(format!("replied with {name} `{sent}`, should be {wanted}"));
-        }
+    let kind = reply.headers.get("content-type").unwrap_or_default();
+    if expect["content_type"]
+        .as_str()
+        .is_some_and(|wanted| !kind.starts_with(wanted))
+    {
+        return Err(format!(
+            "replied with content-type `{kind}`, should be {}",
+            expect["content_type"]
+        ));
     }
     for (name, wanted) in expect["headers"].as_object().into_iter().flatten() {
         if reply.headers.get(name) != wanted.as_str() {
