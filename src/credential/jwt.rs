@@ -114,7 +114,7 @@ mod tests {
         let pkcs1 = private_key_der(&one_line).unwrap();
 
         assert_eq!(*pkcs8, [1, 2, 3]);
-        assert_eq!(pkcs1[..2], [0x30, 20]);
+        assert_eq!(pkcs1[..2], [0x30, 23]);
         assert!(pkcs1.ends_with(&[4, 3, 1, 2, 3]));
     }
 

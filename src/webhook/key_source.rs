@@ -1,6 +1,12 @@
-//! Keys that a service publishes: JWK sets and certificates. The port, and the rules of fetching.
+//! Keys that a service publishes: JWK sets and certificates. The port, and the rules by which they are fetched: https
+//! alone, no redirects, capped, cached, also where there is no answer.
 
+use crate::http::{Headers, Method, Request};
+use crate::ports::{Fetch, FetchError, Limits};
+use crate::time::{HOUR, MINUTE, Timestamp};
 use async_trait::async_trait;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// Why there is no key.
@@ -31,5 +37,117 @@ pub struct NoKeys;
 impl KeySource for NoKeys {
     async fn document(&self, _: &str, _: Option<&serde_json::Value>, _: bool) -> Result<Vec<u8>, KeyError> {
         Err(KeyError::Unavailable("no key source is set up".to_owned()))
+    }
+}
+
+/// Most bytes of a key document.
+const MAX_BYTES: usize = 64 * 1024;
+/// Milliseconds until a service must have answered.
+const TIMEOUT_MS: u32 = 5_000;
+/// How long an answer is good.
+const GOOD_FOR: i64 = HOUR;
+/// How long no answer is remembered, and how soon a fresh copy may be asked for again.
+const PAUSE: i64 = MINUTE;
+/// Most documents that are remembered; a caller chooses part of their addresses.
+const MAX_ENTRIES: usize = 64;
+
+/// What was answered, and when.
+#[derive(Debug, Clone)]
+struct Entry {
+    at: Timestamp,
+    answer: Result<Vec<u8>, KeyError>,
+}
+
+/// Documents fetched by this isolate. Lives as long as it; holds public keys alone.
+#[derive(Debug, Default)]
+pub struct KeyCache(RefCell<BTreeMap<String, Entry>>);
+
+impl KeyCache {
+    /// An empty cache.
+    pub const fn new() -> Self {
+        Self(RefCell::new(BTreeMap::new()))
+    }
+
+    /// What is remembered and still good for this question.
+    fn get(&self, key: &str, fresh: bool, now: Timestamp) -> Option<Result<Vec<u8>, KeyError>> {
+        let entries = self.0.borrow();
+        let entry = entries.get(key)?;
+        let limit = if fresh || entry.answer.is_err() {
+            PAUSE
+        } else {
+            GOOD_FOR
+        };
+        (0..limit).contains(&(now.0 - entry.at.0)).then(|| entry.answer.clone())
+    }
+
+    fn put(&self, key: String, entry: Entry) {
+        let mut entries = self.0.borrow_mut();
+        if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
+            let oldest = entries.iter().min_by_key(|(_, e)| e.at).map(|(k, _)| k.clone());
+            oldest.and_then(|oldest| entries.remove(&oldest));
+        }
+        entries.insert(key, entry);
+    }
+}
+
+/// Keys by the network.
+pub struct FetchedKeys<'a> {
+    /// Outgoing HTTP; follows no redirects.
+    pub fetch: &'a dyn Fetch,
+    /// What was fetched before.
+    pub cache: &'a KeyCache,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+#[async_trait(?Send)]
+impl KeySource for FetchedKeys<'_> {
+    async fn document(&self, url: &str, json: Option<&serde_json::Value>, fresh: bool) -> Result<Vec<u8>, KeyError> {
+        if super::named::https_host(url).is_none() {
+            return Err(KeyError::Unavailable(
+                "the address of the key is not plain https".to_owned(),
+            ));
+        }
+        // The request may hold a credential of the connection: its digest names it.
+        let body = json.map(ToString::to_string).unwrap_or_default();
+        let key = format!("{url} {}", super::digest::sha256_hex(body.as_bytes()));
+        if let Some(known) = self.cache.get(&key, fresh, self.now) {
+            return known;
+        }
+        let answer = self.ask(url, json.is_some(), body).await;
+        self.cache.put(
+            key,
+            Entry {
+                at: self.now,
+                answer: answer.clone(),
+            },
+        );
+        answer
+    }
+}
+
+impl FetchedKeys<'_> {
+    async fn ask(&self, url: &str, post: bool, body: String) -> Result<Vec<u8>, KeyError> {
+        let kind = [("accept", "*/*"), ("content-type", "application/json")];
+        let request = Request {
+            method: if post { Method::Post } else { Method::Get },
+            url: url.to_owned(),
+            headers: Headers::from_pairs(kind.into_iter().take(if post { 2 } else { 1 })),
+            body: body.into_bytes(),
+        };
+        let limits = Limits {
+            timeout_ms: TIMEOUT_MS,
+            max_bytes: MAX_BYTES,
+        };
+        let reply = self
+            .fetch
+            .send(request, limits)
+            .await
+            .map_err(|e: FetchError| KeyError::Unavailable(e.to_string()))?;
+        match reply.status {
+            200 => Ok(reply.body),
+            400 | 404 | 410 => Err(KeyError::NotFound),
+            other => Err(KeyError::Unavailable(format!("the key's address answered {other}"))),
+        }
     }
 }

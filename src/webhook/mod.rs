@@ -3,19 +3,24 @@
 //! Nothing is parsed before its signature was checked (except where the scheme itself stands in the body), and only
 //! [`verify`] can make a [`VerifiedHook`]. A scheme is data of the manifest; the algorithm never comes from the request.
 
+mod cert;
+mod der;
 mod digest;
 pub mod document;
 mod draft;
 mod equals;
+mod explain;
 mod handshake;
 mod key;
 pub mod key_source;
 mod mac;
 pub mod named;
+mod public_key;
 mod reject;
 mod reply;
 mod select;
 mod signature;
+mod token;
 mod verify;
 mod view;
 mod window;
@@ -26,8 +31,9 @@ use serde_json::Value;
 use std::cell::OnceCell;
 
 pub use draft::drafts;
+pub use explain::{Explanation, Hint, explain};
 pub use handshake::{confirmation, signed_handshake, unsigned_handshake};
-pub use key_source::{KeyError, KeySource, NoKeys};
+pub use key_source::{FetchedKeys, KeyCache, KeyError, KeySource, NoKeys};
 pub use reject::Rejection;
 pub use reply::{refusal, reply};
 pub use verify::{precheck, verify};

@@ -19,7 +19,7 @@ pub fn scheme<'s>(verification: &'s Verification, view: &View<'_>) -> Result<&'s
             .ok_or_else(|| Rejection::MissingSetting("variant".to_owned()));
     }
     let mut open = variants.iter().filter(|v| !v.only_by_setting);
-    let last = open.clone().last();
+    let last = open.clone().next_back();
     open.find(|v| holds(&v.when, view))
         .or(last)
         .map(|v| &v.scheme)

@@ -239,3 +239,109 @@ fn a_signed_handshake_answers_a_verified_delivery_only() {
     assert_eq!(reply.body, b"abc");
     assert!(signed_handshake(&spec(), &keys(), &verified(b"{}", &[])).is_none());
 }
+
+#[test]
+fn the_likely_cause_is_found_by_changing_one_thing() {
+    let json = br#"{"a":1,"b":[2,3]}"#.as_slice();
+    let signed = signature("new", json);
+    let cases: [(&[u8], &str, &str); 6] = [
+        (b"{\"a\":1,\"b\":[2,3]}\n", "new", "trailing_newline"),
+        (b"{\"a\": 1, \"b\": [2, 3]}", "new", "reserialised"),
+        (json, " new\n", "secret_whitespace"),
+        (json, "other", "wrong_secret"),
+        (b"{\"a\":1,\"b\":[2,4]}", "new", "wrong_secret"),
+        (
+            b"payload=%7B%22a%22%3A1%2C%22b%22%3A%5B2%2C3%5D%7D",
+            "new",
+            "form_or_json",
+        ),
+    ];
+    for (body, secret, code) in cases {
+        let keys = KeyMaterial {
+            secrets: vec![Secret::new(secret)],
+            ..KeyMaterial::default()
+        };
+        let hook = hook(body, &[("x-sig", &signed)]);
+
+        let found = now(explain(&spec(), &keys, &hook, Timestamp(0), &NoCrypto, &NoKeys));
+
+        assert_eq!(found.likely.first().map(|h| h.code), Some(code), "{secret}: {found:?}");
+        assert!(
+            !serde_json::to_string(&found).unwrap().contains(&signed[7..]),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_header_points_at_the_one_that_is_there() {
+    let hook = hook(b"{}", &[("x-other-signature", "1")]);
+
+    let found = now(explain(&spec(), &keys(), &hook, Timestamp(0), &NoCrypto, &NoKeys));
+
+    assert_eq!(found.cause, Some("missing_signature"));
+    assert!(found.likely[0].text.contains("x-other-signature"), "{found:?}");
+}
+
+/// A network that counts, and answers the same.
+struct Counted(std::cell::Cell<u32>, u16);
+
+#[async_trait(?Send)]
+impl crate::ports::Fetch for Counted {
+    async fn send(
+        &self,
+        _: crate::http::Request,
+        _: crate::ports::Limits,
+    ) -> Result<Response, crate::ports::FetchError> {
+        self.0.set(self.0.get() + 1);
+        Ok(Response::text(self.1, "keys"))
+    }
+}
+
+#[test]
+fn keys_are_fetched_seldom_however_often_they_are_asked_for() {
+    use crate::time::{HOUR, MINUTE};
+    for (status, times) in [(200, [1, 1, 1, 2, 3]), (404, [1, 1, 2, 3, 4]), (302, [1, 1, 2, 3, 4])] {
+        let (network, cache) = (Counted(std::cell::Cell::new(0), status), KeyCache::new());
+        let ask = |at: i64, fresh: bool| {
+            let keys = FetchedKeys {
+                fetch: &network,
+                cache: &cache,
+                now: Timestamp(at),
+            };
+            let answer = now(keys.document("https://keys.example/set", None, fresh));
+            assert_eq!(answer.is_ok(), status == 200);
+            network.0.get()
+        };
+
+        let seen = [
+            ask(0, false),
+            ask(1, true),
+            ask(2 * MINUTE, false),
+            ask(5 * MINUTE, true),
+            ask(2 * HOUR, false),
+        ];
+
+        assert_eq!(seen, times, "{status}");
+    }
+}
+
+#[test]
+fn keys_come_by_plain_https_alone() {
+    let (network, cache) = (Counted(std::cell::Cell::new(0), 200), KeyCache::new());
+    let keys = FetchedKeys {
+        fetch: &network,
+        cache: &cache,
+        now: Timestamp(0),
+    };
+
+    for url in [
+        "http://keys.example/",
+        "https://keys.example@evil.example/",
+        "https://keys.example:8443/",
+        "file:///x",
+    ] {
+        assert!(now(keys.document(url, None, false)).is_err(), "{url}");
+    }
+    assert_eq!(network.0.get(), 0);
+}

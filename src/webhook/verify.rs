@@ -3,7 +3,7 @@
 use super::key_source::KeySource;
 use super::signature::once;
 use super::view::{View, Words};
-use super::{IncomingHook, KeyMaterial, Rejection, VerifiedHook, equals, mac, named, select};
+use super::{IncomingHook, KeyMaterial, Rejection, VerifiedHook, equals, mac, named, public_key, select, token};
 use crate::http::Head;
 use crate::manifest::webhook::{JwtKeys, Locator, Mac, PublicKey, Scheme, Signature, Text, Webhook, Window};
 use crate::ports::Crypto;
@@ -96,9 +96,10 @@ async fn check(scheme: &Scheme, view: &View<'_>, outside: Outside<'_>) -> Result
         Scheme::Digest(spec) => mac::verify(mac::Kind::Digest, spec, view, outside.now)?,
         Scheme::Equals(spec) => equals::verify(spec, view)?,
         Scheme::Basic => equals::basic(view)?,
-        Scheme::Ed25519(_) | Scheme::EcdsaP256(_) | Scheme::Rsa(_) | Scheme::Jwt(_) => {
-            return Err(Rejection::BadManifest("this family is not built yet".to_owned()));
-        }
+        Scheme::Ed25519(spec) => public_key::verify(public_key::Kind::Ed25519, spec, view, outside).await?,
+        Scheme::EcdsaP256(spec) => public_key::verify(public_key::Kind::EcdsaP256, spec, view, outside).await?,
+        Scheme::Rsa(spec) => public_key::verify(public_key::Kind::Rsa, spec, view, outside).await?,
+        Scheme::Jwt(spec) => return token::verify(spec, view, outside).await.map(Some),
         Scheme::Named(spec) => named::verify(spec, view, outside).await?,
     }
     Ok(None)

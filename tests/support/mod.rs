@@ -1,13 +1,7 @@
 //! The outside, for native tests: real SQLite with D1's limits, a scripted network, a clock that tests move, counted
 //! randomness, and stores with production's limits.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "test support"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test support")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses its own part")]
 
 use async_trait::async_trait;
@@ -111,7 +105,7 @@ impl Sql for Database {
 
 fn rows(connection: &Connection, statement: &Stmt) -> Result<Rows, SqlError> {
     let mut prepared = connection.prepare_cached(statement.sql).map_err(error)?;
-    let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let params = statement.params.iter().map(|param| match param {
         Param::Null => rusqlite::types::Value::Null,
         Param::Int(n) => {
