@@ -381,3 +381,22 @@ fn a_body_is_not_copied_to_be_signed() {
 
     assert_eq!(body.as_ptr(), at);
 }
+
+#[test]
+fn invented_addresses_cause_few_fetches() {
+    let (network, cache) = (Counted(std::cell::Cell::new(0), 404), KeyCache::new());
+    let ask = |at: i64, path: u32| {
+        let keys = FetchedKeys {
+            fetch: &network,
+            cache: &cache,
+            now: Timestamp(at),
+        };
+        now(keys.document(&format!("https://keys.example/{path}"), None, false))
+    };
+
+    for path in 0..500 {
+        assert!(ask(0, path).is_err());
+    }
+    assert_eq!(network.0.get(), 30);
+    assert_eq!(ask(crate::time::MINUTE, 501), Err(KeyError::NotFound));
+}
