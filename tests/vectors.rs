@@ -147,3 +147,30 @@ fn a_token_with_a_canonical_request_is_accepted_in_time() {
     entry["url"] = json!(format!("{}&x=1", entry["url"].as_str().unwrap_or_default()));
     refused(&entry, "another query");
 }
+
+/// What every manifest's webhook part must meet, whatever its service.
+#[test]
+fn manifests_hold_to_the_rules() {
+    use patchbay::manifest::webhook::{Scheme, Verification};
+    use patchbay::webhook::named;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("integrations");
+    let folders = std::fs::read_dir(root).expect("the folder is there");
+    let names = folders.filter_map(|f| f.ok()?.file_name().into_string().ok());
+    for name in names.filter(|name| entries().iter().any(|e| e["service"] == name.as_str())) {
+        let spec = vectors::manifest(&name).unwrap_or_else(|e| panic!("{e}"));
+        assert!(spec.max_body_bytes.is_some(), "{name} caps no body");
+        let schemes: Vec<&Scheme> = match &spec.verification {
+            Verification::One(scheme) => vec![scheme],
+            Verification::Variants(variants) => variants.iter().map(|v| &v.scheme).collect(),
+        };
+        assert!(!schemes.is_empty(), "{name} verifies nothing");
+        for scheme in schemes {
+            if let Scheme::Named(spec) = scheme {
+                assert!(named::NAMES.contains(&spec.name.as_str()), "{name} names no scheme");
+            }
+        }
+        for rule in spec.handshakes.iter().filter(|rule| !rule.signed) {
+            assert!(rule.confirm.is_none(), "{name} would fetch for a stranger");
+        }
+    }
+}

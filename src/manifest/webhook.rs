@@ -8,7 +8,8 @@ pub mod locator;
 pub mod scheme;
 
 use crate::http::Method;
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 pub use event::{Event, Time, Unit};
@@ -53,9 +54,8 @@ fn only_post() -> Vec<Method> {
 }
 
 /// One value or a list of them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[derive(Debug, Clone)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(untagged))]
 pub enum OneOrMany<T> {
     /// Exactly one.
     One(T),
@@ -70,6 +70,18 @@ impl<T> OneOrMany<T> {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
         }
+    }
+}
+
+// By hand, because serde's `untagged` forgets why neither form fits, and a person wrote this.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let read = match value {
+            serde_json::Value::Array(_) => serde_json::from_value(value).map(Self::Many),
+            one => serde_json::from_value(one).map(Self::One),
+        };
+        read.map_err(Error::custom)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::http::{Headers, Method, Request};
 use crate::ports::{Fetch, FetchError, Limits};
 use crate::time::{HOUR, MINUTE, Timestamp};
 use async_trait::async_trait;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -50,6 +50,8 @@ const GOOD_FOR: i64 = HOUR;
 const PAUSE: i64 = MINUTE;
 /// Most documents that are remembered; a caller chooses part of their addresses.
 const MAX_ENTRIES: usize = 64;
+/// Most fetches of an isolate in a minute: a caller who invents addresses or key ids cannot make it a fetcher of theirs.
+const MAX_FETCHES: u32 = 30;
 
 /// What was answered, and when.
 #[derive(Debug, Clone)]
@@ -60,17 +62,33 @@ struct Entry {
 
 /// Documents fetched by this isolate. Lives as long as it; holds public keys alone.
 #[derive(Debug, Default)]
-pub struct KeyCache(RefCell<BTreeMap<String, Entry>>);
+pub struct KeyCache {
+    entries: RefCell<BTreeMap<String, Entry>>,
+    /// The current minute, and how many fetches it has seen.
+    asked: Cell<(i64, u32)>,
+}
 
 impl KeyCache {
     /// An empty cache.
     pub const fn new() -> Self {
-        Self(RefCell::new(BTreeMap::new()))
+        Self {
+            entries: RefCell::new(BTreeMap::new()),
+            asked: Cell::new((0, 0)),
+        }
+    }
+
+    /// Counts a fetch; false if this minute has seen enough of them.
+    fn may_ask(&self, now: Timestamp) -> bool {
+        let minute = now.0.div_euclid(MINUTE);
+        let (last, count) = self.asked.get();
+        let count = if last == minute { count } else { 0 };
+        self.asked.set((minute, count.saturating_add(1)));
+        count < MAX_FETCHES
     }
 
     /// What is remembered and still good for this question.
     fn get(&self, key: &str, fresh: bool, now: Timestamp) -> Option<Result<Vec<u8>, KeyError>> {
-        let entries = self.0.borrow();
+        let entries = self.entries.borrow();
         let entry = entries.get(key)?;
         let limit = if fresh || entry.answer.is_err() {
             PAUSE
@@ -81,9 +99,13 @@ impl KeyCache {
     }
 
     fn put(&self, key: String, entry: Entry) {
-        let mut entries = self.0.borrow_mut();
+        let mut entries = self.entries.borrow_mut();
         if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
-            let oldest = entries.iter().min_by_key(|(_, e)| e.at).map(|(k, _)| k.clone());
+            // Failures go first: they are what a stranger can make.
+            let oldest = entries
+                .iter()
+                .min_by_key(|(_, e)| (e.answer.is_ok(), e.at))
+                .map(|(k, _)| k.clone());
             oldest.and_then(|oldest| entries.remove(&oldest));
         }
         entries.insert(key, entry);
@@ -113,6 +135,11 @@ impl KeySource for FetchedKeys<'_> {
         let key = format!("{url} {}", super::digest::sha256_hex(body.as_bytes()));
         if let Some(known) = self.cache.get(&key, fresh, self.now) {
             return known;
+        }
+        if !self.cache.may_ask(self.now) {
+            return Err(KeyError::Unavailable(
+                "too many keys were asked for in this minute".to_owned(),
+            ));
         }
         let answer = self.ask(url, json.is_some(), body).await;
         self.cache.put(
@@ -146,7 +173,8 @@ impl FetchedKeys<'_> {
             .map_err(|e: FetchError| KeyError::Unavailable(e.to_string()))?;
         match reply.status {
             200 => Ok(reply.body),
-            400 | 404 | 410 => Err(KeyError::NotFound),
+            // Hosts that list nothing answer 403 for what is not there.
+            400 | 403 | 404 | 410 => Err(KeyError::NotFound),
             other => Err(KeyError::Unavailable(format!("the key's address answered {other}"))),
         }
     }

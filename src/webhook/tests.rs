@@ -345,3 +345,58 @@ fn keys_come_by_plain_https_alone() {
     }
     assert_eq!(network.0.get(), 0);
 }
+
+#[test]
+fn a_manifest_that_cannot_be_meant_says_where() {
+    let scheme = |from: &str, kind: &str| {
+        serde_json::json!({"verification": {
+            "kind": kind, "hash": "sha256", "signed": "{body}", "signature": {"from": from, "encoding": "hex"}
+        }})
+    };
+    for (manifest, says) in [
+        (scheme("heder:X", "hmac"), "`heder:X` is no locator"),
+        (scheme("header:X", "hmc"), "unknown variant `hmc`"),
+        (
+            serde_json::json!({"verification": {"kind": "basic"}, "evnt": {}}),
+            "unknown field `evnt`",
+        ),
+        (
+            serde_json::json!({"verification": []  , "handshakes": [{"sgned": true}]}),
+            "unknown field `sgned`",
+        ),
+    ] {
+        let error = serde_json::from_value::<Webhook>(manifest).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_body_is_not_copied_to_be_signed() {
+    let body = vec![b'x'; 12 * 1024];
+    let signature = signature("new", &body);
+    let hook = hook(&body, &[("x-sig", &signature)]);
+    let at = hook.body.as_ptr();
+
+    let body = check(hook, &keys()).unwrap().into_body();
+
+    assert_eq!(body.as_ptr(), at);
+}
+
+#[test]
+fn invented_addresses_cause_few_fetches() {
+    let (network, cache) = (Counted(std::cell::Cell::new(0), 404), KeyCache::new());
+    let ask = |at: i64, path: u32| {
+        let keys = FetchedKeys {
+            fetch: &network,
+            cache: &cache,
+            now: Timestamp(at),
+        };
+        now(keys.document(&format!("https://keys.example/{path}"), None, false))
+    };
+
+    for path in 0..500 {
+        assert!(ask(0, path).is_err());
+    }
+    assert_eq!(network.0.get(), 30);
+    assert_eq!(ask(crate::time::MINUTE, 501), Err(KeyError::NotFound));
+}

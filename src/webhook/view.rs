@@ -59,17 +59,22 @@ impl<'a> View<'a> {
             .as_ref()
     }
 
+    /// The current item, or the whole body where it is no batch.
+    fn item_or_document(&self) -> Option<&'a Value> {
+        match self.item {
+            Some((_, item)) => Some(item),
+            None => self.document(),
+        }
+    }
+
     /// The text at `locator`, or none if there is nothing or nothing that is a text. An empty text is there.
     pub fn find(&self, locator: &Locator) -> Option<Cow<'a, str>> {
         match locator {
             Locator::Header(name) => self.headers.get(name).map(Cow::Borrowed),
             Locator::Query(name) => query_value(self.query, name).map(Cow::Owned),
             Locator::Body(at) => scalar(at_pointer(self.document()?, at)?),
-            Locator::Item(at) => scalar(at_pointer(self.item?.1, at)?),
-            Locator::Member(at) => member(at_pointer(
-                self.item.map_or_else(|| self.document(), |i| Some(i.1))?,
-                at,
-            )?),
+            Locator::Item(at) => scalar(at_pointer(self.item_or_document()?, at)?),
+            Locator::Member(at) => member(at_pointer(self.item_or_document()?, at)?),
             Locator::Claim(at) => scalar(at_pointer(self.claims?, at)?),
             Locator::Setting(name) => scalar(self.keys.options.get(name)?),
             Locator::Pair(name) => single_pair(self.words.pairs?, name).map(Cow::Borrowed),

@@ -4,19 +4,31 @@ use super::OneOrMany;
 use super::event::Unit;
 use super::handshake::Condition;
 use super::locator::{Locator, Text};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// One scheme, or several of which the request's form or the connection's setting `variant` chooses exactly one before
 /// anything is checked: a failed check never falls back to another variant.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[derive(Debug, Clone)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema), schemars(untagged))]
 pub enum Verification {
     /// The first whose condition holds; the last one if none does.
     Variants(Vec<Variant>),
     /// The only one.
     One(Box<Scheme>),
+}
+
+// By hand, because serde's `untagged` forgets why neither form fits, and a person wrote this.
+impl<'de> Deserialize<'de> for Verification {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let read = match value {
+            serde_json::Value::Array(_) => serde_json::from_value(value).map(Self::Variants),
+            one => serde_json::from_value(one).map(Self::One),
+        };
+        read.map_err(Error::custom)
+    }
 }
 
 /// A scheme under a name and a condition.
