@@ -92,7 +92,7 @@ async function play({ url, undo, signal, ok, api, ...support }) {
     return status === 'succeeded' && comments.length > 0 && comments;
   });
   expect(comment.body.startsWith(ANSWER), `the comment says ${comment.body}`);
-  step(`GitHub has the answer: ${comment.html_url}`);
+  step(`The fake GitHub has it as a comment of the App: ${comment.html_url}`);
 
   const again = await send();
   expect(again.body.duplicate === true && again.body.id === id, `a redelivery was answered ${again.bytes}`);

@@ -676,3 +676,41 @@ fn no_secret_reaches_the_log_or_the_database_in_the_clear() {
         assert_eq!(world.sql.count(&sql), 0);
     }
 }
+
+#[test]
+fn what_the_sweep_takes_up_is_woken_again_in_time() {
+    let world = world();
+    destination(&world, AGENT, "agent", &[]);
+    mention(&world, "d-1", "@patchbay look");
+    world.work();
+    answer(&world, &letters(&world)[0].clone(), json!({"status": "completed", "message": "Done"}));
+    world.queue.waiting.borrow_mut().clear();
+    world.net.once(&format!("{API}/repos/octo/repo/issues/7/comments"), |_| Ok(Response::empty(502)));
+
+    run(world.hub().tick());
+
+    assert_eq!(world.queue.waiting.borrow().len(), 1, "the next try does not wait for the next sweep");
+    world.work();
+    let (_, runs) = world.api(Method::Get, "/api/v1/runs", &Value::Null);
+    assert_eq!(runs["data"][0]["status"], "succeeded");
+}
+
+#[test]
+fn an_answer_waits_for_a_token_that_is_not_to_be_had_now() {
+    let troubles: [Result<Response, FetchError>; 4] = [
+        Ok(Response::empty(500)),
+        Ok(Response::empty(502)),
+        Ok(Response::empty(429)),
+        Err(FetchError::Network("reset".into())),
+    ];
+    for trouble in troubles {
+        let world = world();
+        destination(&world, AGENT, "agent", &[]);
+        let kept = trouble.clone();
+        world.net.once(&format!("{API}/app/"), move |_| kept.clone());
+        mention(&world, "d-1", "@patchbay look");
+        world.work();
+
+        assert_eq!(letters(&world).len(), 1, "{trouble:?}");
+    }
+}

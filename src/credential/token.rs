@@ -2,7 +2,9 @@
 
 use super::{Credential, jwt};
 use crate::action::call::{self, Outcome};
+use crate::action::retry::{self, Verdict};
 use crate::error::{Error, Result};
+use crate::http::Response;
 use crate::manifest::Manifest;
 use crate::manifest::auth::{Auth, TokenExchange};
 use crate::ports::Ports;
@@ -62,10 +64,10 @@ async fn obtain(
     let request = call::build(&exchange.request, &credential.base_url, &scope)?;
     let reply = match call::send(ports, manifest, credential, request).await? {
         Outcome::Reply(reply) => reply,
-        Outcome::Lost(reason) => return Err(Error::Upstream(format!("no access token: {reason}"))),
+        Outcome::Lost(reason) => return Err(Error::temporary(format!("no access token: {reason}"))),
     };
     if !reply.is_success() {
-        return Err(refused(&manifest.name, reply.status));
+        return Err(refused(manifest, &reply, now));
     }
     let body: Value = serde_json::from_slice(&reply.body)
         .map_err(|_| Error::Upstream("the answer to the token request is not JSON".into()))?;
@@ -81,12 +83,18 @@ async fn obtain(
     Ok((Secret::new(token), expires_at.unwrap_or(now + HOUR)))
 }
 
-fn refused(service: &str, status: u16) -> Error {
-    match status {
-        401 | 403 | 404 => Error::ReauthRequired(format!(
-            "{service} refused an access token with status {status}: check the app's id, its private key and that it is \
-             still installed"
-        )),
-        _ => Error::Upstream(format!("{service} answered the token request with status {status}")),
+/// Refusals that a later try can overcome are told apart from those that a person must.
+fn refused(manifest: &Manifest, reply: &Response, now: Timestamp) -> Error {
+    let (service, status) = (&manifest.name, reply.status);
+    let outcome = Outcome::Reply(reply.clone());
+    if let Verdict::Again { wait, .. } = retry::judge(&outcome, &[], manifest.rate_limit.as_ref(), now) {
+        return Error::Temporary {
+            detail: format!("{service} answered the token request with status {status}"),
+            retry_after_s: wait.map_or(10, |ms| u32::try_from(ms / 1_000 + 1).unwrap_or(u32::MAX)),
+        };
     }
+    Error::ReauthRequired(format!(
+        "{service} refused an access token with status {status}: check the app's id, its private key and that it is still \
+         installed"
+    ))
 }

@@ -1,6 +1,6 @@
 //! Events out: from the outbox to the destinations that want them, and to the agent if they ask for it.
 
-use super::Hub;
+use super::{Hub, Woken};
 use crate::action::run;
 use crate::credential::vault::KeyRing;
 use crate::delivery::attempt::{self, settle};
@@ -133,7 +133,10 @@ impl Hub<'_> {
         let count = waits.len();
         self.ports.sql.batch(statements).await?;
         for (id, wait) in waits {
-            self.call_later(&id, wait).await;
+            // What is too far off for the queue is left to the sweep.
+            if let Woken::Again { after_s } = Woken::after(Some(wait.max(0))) {
+                self.call_in(&id, after_s).await;
+            }
         }
         self.log_dispatch(&opened.event, count);
         Ok(None)
@@ -399,17 +402,6 @@ impl Hub<'_> {
             due_at: Some(now),
             created_at: now,
             updated_at: now,
-        }
-    }
-
-    /// Wakes the dispatcher after a wait in milliseconds. What is too far off for the queue is left to the sweep.
-    async fn call_later(&self, id: &str, wait: i64) {
-        if let super::Woken::Again { after_s } = super::Woken::after(Some(wait.max(0)))
-            && let Err(message) = self.ports.queue.wake(id, after_s).await
-        {
-            self.ports
-                .host
-                .log(&json!({"level": "warn", "job": "wake", "id": id, "message": message}));
         }
     }
 

@@ -79,10 +79,15 @@ impl<'a> Hub<'a> {
 
     /// Wakes the dispatcher for `id`. A failure costs time, not the event: the sweep finds it.
     pub async fn call(&self, id: &str) {
-        if let Err(message) = self.ports.queue.wake(id, 0).await {
-            self.ports.host.log(&json!({
-                "level": "warn", "job": "wake", "id": id, "message": message,
-            }));
+        self.call_in(id, 0).await;
+    }
+
+    /// Wakes the dispatcher for `id` after so many seconds.
+    async fn call_in(&self, id: &str, after_s: u32) {
+        if let Err(message) = self.ports.queue.wake(id, after_s).await {
+            self.ports
+                .host
+                .log(&json!({"level": "warn", "job": "wake", "id": id, "message": message}));
         }
     }
 

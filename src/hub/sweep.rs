@@ -1,6 +1,6 @@
 //! What cron does each minute: finds what was left behind.
 
-use super::Hub;
+use super::{Hub, Woken};
 use crate::store::{delivery, event, run};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -31,9 +31,15 @@ impl Hub<'_> {
             .flatten()
             .filter_map(|row| row.get("id").and_then(Value::as_str).map(str::to_owned))
             .collect();
-        join_all(ids.iter().map(|id| self.wake(id))).await;
+        join_all(ids.iter().map(|id| self.take_up(id))).await;
         if !ids.is_empty() {
             self.ports.host.log(&json!({"job": "sweep", "found": ids.len()}));
+        }
+    }
+    /// Does what is due, and sees to it that what is due again soon need not wait for the next sweep.
+    async fn take_up(&self, id: &str) {
+        if let Woken::Again { after_s } = self.wake(id).await {
+            self.call_in(id, after_s).await;
         }
     }
 }

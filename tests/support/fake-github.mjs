@@ -1,0 +1,168 @@
+// The part of GitHub's REST API that the hub uses, as strict as the real one: it refuses what
+// GitHub refuses, in GitHub's words. Shapes: https://docs.github.com/en/rest
+import { complaintAboutJwt, tokenBook } from './github-tokens.mjs';
+import { startServer } from './server.mjs';
+
+const MAX_BODY = 65_536;
+const ROLES = { admin: 'admin', maintain: 'write', write: 'write', triage: 'read', read: 'read', none: 'none' };
+
+const ROUTES = [
+  ['POST', /^\/app\/installations\/(\d+)\/access_tokens$/, mintToken],
+  ['GET', /^\/repos\/([^/]+\/[^/]+)\/collaborators\/([^/]+)\/permission$/, withRepository(permission)],
+  ['GET', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/comments$/, withRepository(listComments('issues'))],
+  ['POST', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/comments$/, withRepository(createComment)],
+  ['GET', /^\/repos\/([^/]+\/[^/]+)\/pulls\/(\d+)\/comments$/, withRepository(listComments('pulls'))],
+  ['POST', /^\/repos\/([^/]+\/[^/]+)\/pulls\/(\d+)\/comments\/(\d+)\/replies$/, withRepository(replyToReview)],
+];
+
+/** `basePath` is where the API lives on an Enterprise Server: `/api/v3`. */
+export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
+  const state = { appId, publicKey, tokens: tokenBook(appId), repositories: new Map(), lastId: 1_000_000 };
+  const server = await startServer((request) => answer(state, request, basePath));
+  state.url = `${server.url}${basePath}`;
+
+  return {
+    ...server,
+    url: state.url,
+    appId,
+    tokens: state.tokens.all,
+    revokeTokens: state.tokens.revoke,
+    /** `permissions` maps logins to roles; `issues` are the numbers that exist, pull requests among them. */
+    addRepository(name, { installation, permissions = {}, issues = [] }) {
+      const numbers = issues.map((number) => [String(number), []]);
+      state.repositories.set(name, { name, installation: String(installation), permissions, issues: new Map(numbers), pulls: new Map(structuredClone(numbers)) });
+    },
+    addReviewComment(name, number, { id, in_reply_to_id }) {
+      state.repositories.get(name).pulls.get(String(number)).push(comment(state, { id, in_reply_to_id, body: 'What is this for?' }));
+    },
+    /** The comments that the App wrote on an issue, or in the review threads of a pull request, oldest first. */
+    comments: (name, number) => written(state.repositories.get(name).issues.get(String(number))),
+    reviewReplies: (name, number) => written(state.repositories.get(name).pulls.get(String(number))),
+    /** The requests that reached a route whose path fits. */
+    requestsTo: (method, path) => server.requests.filter((request) => request.method === method && path.test(request.path)),
+  };
+}
+
+const written = (comments) => comments.filter((comment) => comment.performed_via_github_app);
+
+async function answer(state, request, basePath) {
+  if (!request.path.startsWith(`${basePath}/`)) return problem(404, 'Not Found');
+  const refused = complaintAboutHeaders(request.headers);
+  if (refused) return refused;
+  const path = request.path.slice(basePath.length);
+  for (const [method, pattern, handle] of ROUTES) {
+    const match = pattern.exec(path);
+    if (match && method === request.method) return handle(state, request, ...match.slice(1));
+  }
+  return problem(404, 'Not Found');
+}
+
+function complaintAboutHeaders({ 'user-agent': agent, accept = '' }) {
+  // `node` is what the fetch of the test process adds for a Worker that sends none.
+  if (!agent || agent === 'node') {
+    return problem(403, 'Request forbidden by administrative rules. Please make sure your request has a User-Agent header');
+  }
+  if (!/application\/(vnd\.github[^,]*\+)?json/.test(accept)) {
+    return problem(415, `Unsupported 'Accept' header: '${accept}'. Must accept 'application/json'.`);
+  }
+}
+
+async function mintToken(state, request, installation) {
+  const complaint = await complaintAboutJwt(request.headers.authorization, state);
+  if (complaint) return problem(401, complaint);
+  if (![...state.repositories.values()].some((repository) => repository.installation === installation)) return problem(404, 'Not Found');
+  const permissions = { issues: 'write', metadata: 'read', pull_requests: 'write' };
+  return { status: 201, body: { ...state.tokens.mint(installation), permissions, repository_selection: 'selected' } };
+}
+
+/** Calls `handle` with the repository, if the caller's token is for the installation that it belongs to. */
+function withRepository(handle) {
+  return (state, request, name, ...rest) => {
+    const installation = state.tokens.installationOf(request.headers.authorization);
+    if (!installation) return problem(401, request.headers.authorization ? 'Bad credentials' : 'Requires authentication');
+    const repository = state.repositories.get(name);
+    if (repository?.installation !== installation) return problem(404, 'Not Found');
+    return handle(state, request, repository, ...rest);
+  };
+}
+
+function permission(state, request, repository, user) {
+  const login = decodeURIComponent(user);
+  const role = repository.permissions[login];
+  if (!role) return problem(404, `${login} is not a user`);
+  return { status: 200, body: { permission: ROLES[role], role_name: role, user: { login, type: 'User' } } };
+}
+
+function listComments(kind) {
+  return (state, { query }, repository, number) => {
+    const all = repository[kind].get(number);
+    if (!all) return problem(404, 'Not Found');
+    const since = query.has('since') ? Date.parse(query.get('since')) : 0;
+    if (Number.isNaN(since)) return problem(422, 'Invalid since parameter');
+    const size = Math.min(Number(query.get('per_page') ?? 30), 100);
+    const skipped = size * (Number(query.get('page') ?? 1) - 1);
+    return { status: 200, body: all.filter((one) => Date.parse(one.updated_at) >= since).slice(skipped, skipped + size) };
+  };
+}
+
+function createComment(state, request, repository, number) {
+  const comments = repository.issues.get(number);
+  if (!comments) return problem(404, 'Not Found');
+  return post(state, request, comments, {
+    html_url: (id) => `https://github.com/${repository.name}/issues/${number}#issuecomment-${id}`,
+  });
+}
+
+function replyToReview(state, request, repository, number, parent) {
+  const comments = repository.pulls.get(number);
+  const first = comments?.find((one) => String(one.id) === parent);
+  if (!first) return problem(404, 'Not Found');
+  if (first.in_reply_to_id) return problem(422, 'Validation Failed', [{ resource: 'PullRequestReviewComment', field: 'in_reply_to', code: 'invalid' }]);
+  return post(state, request, comments, {
+    in_reply_to_id: first.id,
+    html_url: (id) => `https://github.com/${repository.name}/pull/${number}#discussion_r${id}`,
+  });
+}
+
+function post(state, request, comments, fields) {
+  let input;
+  try {
+    input = JSON.parse(request.body);
+  } catch {
+    return problem(400, 'Problems parsing JSON');
+  }
+  const refused = complaintAboutText(input?.body);
+  if (refused) return refused;
+  const app = { id: state.appId, slug: 'patchbay-test', name: 'Patchbay test' };
+  const made = comment(state, { body: input.body, performed_via_github_app: app, ...fields });
+  comments.push(made);
+  return { status: 201, headers: { location: made.url }, body: made };
+}
+
+function complaintAboutText(text) {
+  if (text === undefined) return problem(422, 'Invalid request.\n\n"body" wasn\'t supplied.');
+  if (typeof text !== 'string') return problem(422, `Invalid request.\n\nFor 'properties/body', ${JSON.stringify(text)} is not a string.`);
+  const wrong = (message) => problem(422, 'Validation Failed', [{ resource: 'IssueComment', code: 'unprocessable', field: 'data', message }]);
+  if (text.trim() === '') return wrong("Body can't be blank");
+  if ([...text].length > MAX_BODY) return wrong(`Body is too long (maximum is ${MAX_BODY} characters)`);
+}
+
+function comment(state, { id = (state.lastId += 1), html_url = (id) => `https://github.com/#${id}`, ...fields }) {
+  // Whole seconds: what was written in this second can be older than a `since` with a fraction.
+  const now = `${new Date().toISOString().slice(0, 19)}Z`;
+  return {
+    id,
+    url: `${state.url}/comments/${id}`,
+    html_url: html_url(id),
+    user: { login: 'patchbay-test[bot]', type: 'Bot' },
+    created_at: now,
+    updated_at: now,
+    author_association: 'NONE',
+    performed_via_github_app: null,
+    ...fields,
+  };
+}
+
+function problem(status, message, errors) {
+  return { status, body: { message, errors, documentation_url: 'https://docs.github.com/rest', status: String(status) } };
+}
