@@ -1,6 +1,7 @@
 //! Ids: a prefix that names the kind, then a ULID (26 characters of Crockford's base32 that sort by time).
 
 use crate::ports::Host;
+use crate::time::Timestamp;
 use ulid::Ulid;
 
 /// What an id names.
@@ -13,6 +14,8 @@ pub enum Kind {
     Delivery,
     Conversation,
     Run,
+    Definition,
+    Rejection,
 }
 
 impl Kind {
@@ -25,6 +28,8 @@ impl Kind {
             Self::Delivery => "dlv_",
             Self::Conversation => "cnv_",
             Self::Run => "run_",
+            Self::Definition => "int_def_",
+            Self::Rejection => "rej_",
         }
     }
 }
@@ -36,6 +41,12 @@ pub fn new(kind: Kind, host: &dyn Host) -> String {
     let millis = u64::try_from(host.now().0).unwrap_or(0);
     let ulid = Ulid::from_parts(millis, u128::from_be_bytes(bytes));
     format!("{}{ulid}", kind.prefix())
+}
+
+/// The smallest id of this kind that can be made at `time`: for ranges over a primary key.
+pub fn first_at(kind: Kind, time: Timestamp) -> String {
+    let millis = u64::try_from(time.0).unwrap_or(0);
+    format!("{}{}", kind.prefix(), Ulid::from_parts(millis, 0))
 }
 
 /// Whether `text` is an id of this kind: a wrong one is answered with 404 before any table is asked.

@@ -219,6 +219,26 @@ pub enum RsaHash {
 #[error("the key cannot be used: {0}")]
 pub struct CryptoError(pub String);
 
+/// Why there is no published key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// The service says that there is no such key.
+    #[error("the service has no such key")]
+    NotFound,
+    /// It cannot be reached now, or answered nonsense.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Keys that services publish: JWK sets and certificates.
+#[async_trait(?Send)]
+pub trait KeySource {
+    /// The document at an https URL whose host the caller has checked. With `json` the request is a POST of it. With
+    /// `fresh` a cached copy is not good enough, because it lacks a key that a token names; the source may still
+    /// answer from its cache if it asked a moment ago, so that unknown key ids cannot drive fetches.
+    async fn document(&self, url: &str, json: Option<&Value>, fresh: bool) -> Result<Vec<u8>, KeyError>;
+}
+
 /// The isolate's memory: a hint that may be empty at any time, never shared between isolates, never a lock.
 pub trait Cache {
     /// What was kept under `key`, unless its time is over.
@@ -256,6 +276,7 @@ pub struct Ports<'a> {
     pub queue: &'a dyn Queue,
     pub crypto: &'a dyn Crypto,
     pub cache: &'a dyn Cache,
+    pub keys: &'a dyn KeySource,
     pub host: &'a dyn Host,
 }
 

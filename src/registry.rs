@@ -5,6 +5,7 @@
 use crate::error::{Error, FieldError, Origin, Result};
 use crate::manifest::Manifest;
 use serde_json::Value;
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 include!(concat!(env!("OUT_DIR"), "/registry.rs"));
@@ -67,6 +68,41 @@ impl Entry {
             detail: detail.to_owned(),
             errors,
         })
+    }
+}
+
+/// An integration, wherever it is described.
+#[derive(Clone)]
+pub enum Integration {
+    /// Part of the program.
+    BuiltIn(&'static Entry),
+    /// Posted by a user: webhooks alone.
+    Posted(Rc<Manifest>),
+}
+
+impl Integration {
+    /// Its manifest.
+    pub fn manifest(&self) -> Result<&Manifest> {
+        match self {
+            Self::BuiltIn(entry) => entry.manifest(),
+            Self::Posted(manifest) => Ok(manifest),
+        }
+    }
+
+    /// Checks the settings of a connection against `auth.fields`. Posted ones have none.
+    pub fn check_config(&self, config: &Value) -> Result<()> {
+        match self {
+            Self::BuiltIn(entry) => entry.check_config(config),
+            Self::Posted(_) => Ok(()),
+        }
+    }
+
+    /// The built-in entry, for what posted ones cannot do.
+    pub fn built_in(&self) -> Option<&'static Entry> {
+        match self {
+            Self::BuiltIn(entry) => Some(entry),
+            Self::Posted(_) => None,
+        }
     }
 }
 

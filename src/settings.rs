@@ -19,6 +19,12 @@ pub const AGENT_MENTION: &str = "PATCHBAY_AGENT_MENTION";
 /// The label that asks for the agent.
 pub const AGENT_LABEL: &str = "PATCHBAY_AGENT_LABEL";
 
+/// How long requests that were refused are kept, encrypted, in hours.
+pub const KEEP_REJECTED_HOURS: &str = "PATCHBAY_KEEP_REJECTED_HOURS";
+
+/// Longest that [`KEEP_REJECTED_HOURS`] can be.
+const MAX_KEEP_HOURS: u32 = 72;
+
 /// GitHub's own cap on a delivery, the largest known.
 const DEFAULT_MAX_BODY: usize = 25 * 1024 * 1024;
 
@@ -56,6 +62,12 @@ pub fn max_body_bytes(host: &dyn Host) -> usize {
     text(host, MAX_BODY_BYTES)
         .and_then(|v| v.parse().ok())
         .unwrap_or(DEFAULT_MAX_BODY)
+}
+
+/// Hours for which refused requests are kept for a release; 0, the default, keeps none.
+pub fn keep_rejected_hours(host: &dyn Host) -> u32 {
+    let hours = text(host, KEEP_REJECTED_HOURS).and_then(|v| v.parse::<u32>().ok());
+    hours.unwrap_or(0).min(MAX_KEEP_HOURS)
 }
 
 /// What a text must hold to ask for the agent, with its `@`.

@@ -683,13 +683,25 @@ fn what_the_sweep_takes_up_is_woken_again_in_time() {
     destination(&world, AGENT, "agent", &[]);
     mention(&world, "d-1", "@patchbay look");
     world.work();
-    answer(&world, &letters(&world)[0].clone(), json!({"status": "completed", "message": "Done"}));
+    answer(
+        &world,
+        &letters(&world)[0].clone(),
+        json!({"status": "completed", "message": "Done"}),
+    );
     world.queue.waiting.borrow_mut().clear();
-    world.net.once(&format!("{API}/repos/octo/repo/issues/7/comments"), |_| Ok(Response::empty(502)));
+    world
+        .net
+        .once(&format!("{API}/repos/octo/repo/issues/7/comments"), |_| {
+            Ok(Response::empty(502))
+        });
 
     run(world.hub().tick());
 
-    assert_eq!(world.queue.waiting.borrow().len(), 1, "the next try does not wait for the next sweep");
+    assert_eq!(
+        world.queue.waiting.borrow().len(),
+        1,
+        "the next try does not wait for the next sweep"
+    );
     world.work();
     let (_, runs) = world.api(Method::Get, "/api/v1/runs", &Value::Null);
     assert_eq!(runs["data"][0]["status"], "succeeded");

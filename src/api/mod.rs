@@ -2,12 +2,14 @@
 
 mod callback;
 mod connections;
+mod definitions;
 mod deliveries;
 mod destinations;
 mod events;
 mod input;
 mod integrations;
 mod operations;
+mod rejections;
 mod route;
 mod runs;
 
@@ -66,7 +68,7 @@ async fn respond(
     matched: &Matched<'_>,
     trace_id: &str,
 ) -> Result<Response> {
-    if head.method == Method::Options {
+    if head.method == Method::Options && matched.route.method != Method::Options {
         return Ok(options(&matched.allow));
     }
     if matched.route.access == Access::Management {
@@ -98,8 +100,14 @@ async fn respond(
         Route::ListConnections => connections::list(&call).await,
         Route::ShowConnection => connections::show(&call).await,
         Route::DeleteConnection => connections::delete(&call).await,
-        Route::ListIntegrations => integrations::list(),
-        Route::ShowIntegration => integrations::show(&call),
+        Route::ListIntegrations => integrations::list(&call).await,
+        Route::ShowIntegration => integrations::show(&call).await,
+        Route::CreateDefinition => definitions::create(&call).await,
+        Route::ListDefinitions => definitions::list(&call).await,
+        Route::DeleteDefinition => definitions::delete(&call).await,
+        Route::ListRejections => rejections::list(&call).await,
+        Route::ReleaseRejection => rejections::release(&call).await,
+        Route::Explain => rejections::explain(&call).await,
         Route::ListRuns => runs::list(&call).await,
         Route::ShowRun => runs::show(&call).await,
     }
@@ -114,9 +122,15 @@ impl Call<'_> {
     async fn receive(&self) -> Result<Response> {
         let connection = Some(self.param("connection_id")).filter(|id| !id.is_empty());
         let service = self.param("service");
-        self.hub
+        let received = self
+            .hub
             .receive(service, connection, self.head, self.body, self.trace_id)
-            .await
+            .await;
+        match received {
+            // A few protocols shake hands with OPTIONS; for the others it is the usual question.
+            Err(Error::MethodNotAllowed { allow }) if self.head.method == Method::Options => Ok(options(&allow)),
+            other => other,
+        }
     }
 }
 

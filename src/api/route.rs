@@ -37,6 +37,12 @@ pub enum Route {
     ShowIntegration,
     ListRuns,
     ShowRun,
+    CreateDefinition,
+    ListDefinitions,
+    DeleteDefinition,
+    ListRejections,
+    ReleaseRejection,
+    Explain,
 }
 
 /// One line of the table.
@@ -62,24 +68,19 @@ const fn entry(method: Method, pattern: &'static str, access: Access, name: Rout
 }
 
 use Access::{Management, Open};
-use Method::{Delete, Get, Patch, Post};
+use Method::{Delete, Get, Options, Patch, Post};
+
+/// Where the deliveries of a connection arrive.
+const CONNECTION_EVENTS: &str = "/api/integration/{service}/events/{connection_id}";
 
 /// Every route. Deliveries come first: they are most of the traffic.
-pub static ROUTES: [Entry; 30] = [
+pub static ROUTES: [Entry; 38] = [
     entry(Post, "/api/integration/{service}/events", Open, Route::Receive),
-    entry(
-        Post,
-        "/api/integration/{service}/events/{connection_id}",
-        Open,
-        Route::Receive,
-    ),
+    entry(Post, CONNECTION_EVENTS, Open, Route::Receive),
     entry(Get, "/api/integration/{service}/events", Open, Route::Receive),
-    entry(
-        Get,
-        "/api/integration/{service}/events/{connection_id}",
-        Open,
-        Route::Receive,
-    ),
+    entry(Get, CONNECTION_EVENTS, Open, Route::Receive),
+    entry(Options, "/api/integration/{service}/events", Open, Route::Receive),
+    entry(Options, CONNECTION_EVENTS, Open, Route::Receive),
     entry(Post, "/webhooks/{service}", Open, Route::Receive),
     entry(Post, "/webhooks/{service}/", Open, Route::Receive),
     entry(Get, "/webhooks/{service}", Open, Route::Receive),
@@ -108,6 +109,32 @@ pub static ROUTES: [Entry; 30] = [
     entry(Delete, "/api/v1/connections/{id}", Management, Route::DeleteConnection),
     entry(Get, "/api/v1/integrations", Management, Route::ListIntegrations),
     entry(Get, "/api/v1/integrations/{name}", Management, Route::ShowIntegration),
+    entry(
+        Post,
+        "/api/v1/integration-definitions",
+        Management,
+        Route::CreateDefinition,
+    ),
+    entry(
+        Get,
+        "/api/v1/integration-definitions",
+        Management,
+        Route::ListDefinitions,
+    ),
+    entry(
+        Delete,
+        "/api/v1/integration-definitions/{id}",
+        Management,
+        Route::DeleteDefinition,
+    ),
+    entry(Get, "/api/v1/rejections", Management, Route::ListRejections),
+    entry(
+        Post,
+        "/api/v1/rejections/{id}/release",
+        Management,
+        Route::ReleaseRejection,
+    ),
+    entry(Post, "/api/v1/webhooks/explain", Management, Route::Explain),
     entry(Get, "/api/v1/runs", Management, Route::ListRuns),
     entry(Get, "/api/v1/runs/{id}", Management, Route::ShowRun),
     entry(Get, "/", Open, Route::Health),
@@ -172,7 +199,7 @@ fn params<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str,
 
 fn allowed(path: &str) -> String {
     let mut methods: Vec<&str> = Vec::new();
-    for (entry, _) in fitting(path) {
+    for (entry, _) in fitting(path).filter(|(entry, _)| entry.method != Method::Options) {
         methods.push(entry.method.as_str());
         if entry.method == Method::Get {
             methods.push("HEAD");

@@ -1,10 +1,13 @@
 //! The isolate's memory, shared by the requests that it serves one after another or beside each other.
 
-use crate::ports::Cache;
+use crate::ports::{Cache, KeyError, KeySource};
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use crate::webhook::{FetchedKeys, KeyCache};
+use async_trait::async_trait;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Most entries kept; an isolate has 128 MB for everything.
 const CAPACITY: usize = 1_000;
@@ -41,5 +44,25 @@ impl Cache for IsolateCache {
 
     fn remove(&self, key: &str) {
         ENTRIES.with_borrow_mut(|entries| entries.remove(key));
+    }
+}
+
+thread_local! {
+    static KEYS: Rc<KeyCache> = Rc::default();
+}
+
+/// Published keys, fetched over the network and remembered by the isolate.
+pub struct PublishedKeys;
+
+#[async_trait(?Send)]
+impl KeySource for PublishedKeys {
+    async fn document(&self, url: &str, json: Option<&serde_json::Value>, fresh: bool) -> Result<Vec<u8>, KeyError> {
+        let cache = KEYS.with(Rc::clone);
+        let keys = FetchedKeys {
+            fetch: &super::fetch::Outbound,
+            cache: &cache,
+            now: super::host::now(),
+        };
+        keys.document(url, json, fresh).await
     }
 }

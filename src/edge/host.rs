@@ -19,11 +19,7 @@ impl Runtime {
 
 impl Host for Runtime {
     fn now(&self) -> Timestamp {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "milliseconds since 1970 fit for 292 million years"
-        )]
-        Timestamp(js_sys::Date::now() as i64)
+        now()
     }
 
     fn random(&self, bytes: &mut [u8]) {
@@ -41,6 +37,15 @@ impl Host for Runtime {
     fn log(&self, line: &Value) {
         log(line);
     }
+}
+
+/// The time of the last I/O: the runtime's clock stands still while code runs.
+pub fn now() -> Timestamp {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "milliseconds since 1970 fit for 292 million years"
+    )]
+    Timestamp(js_sys::Date::now() as i64)
 }
 
 /// One line to the Worker's log.

@@ -34,6 +34,7 @@ struct Adapters {
     queue: queue::WakeQueue,
     crypto: crypto::WebCrypto,
     cache: cache::IsolateCache,
+    keys: cache::PublishedKeys,
     host: host::Runtime,
 }
 
@@ -47,6 +48,7 @@ impl Adapters {
             queue: queue::WakeQueue::new(env),
             crypto: crypto::WebCrypto,
             cache: cache::IsolateCache,
+            keys: cache::PublishedKeys,
             host: host::Runtime::new(env),
         }
     }
@@ -59,6 +61,7 @@ impl Adapters {
             queue: &self.queue,
             crypto: &self.crypto,
             cache: &self.cache,
+            keys: &self.keys,
             host: &self.host,
         }
     }

@@ -4,7 +4,7 @@ use super::Hub;
 use crate::action::egress;
 use crate::error::{Error, Result};
 use crate::id::{self, Kind};
-use crate::registry;
+use crate::manifest::webhook::Webhook;
 use crate::secret::Secret;
 use crate::settings;
 use crate::store::connection::{self, Connection};
@@ -13,11 +13,12 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Settings of every connection whose service sends webhooks, besides the service's own fields. True: a secret.
-const WEBHOOK_FIELDS: [(&str, bool); 4] = [
+const WEBHOOK_FIELDS: [(&str, bool); 5] = [
     ("webhook_secret", true),
     ("webhook_secret_previous", true),
     ("webhook_url", false),
     ("webhook_tolerance_s", false),
+    ("variant", false),
 ];
 
 /// What a connection is made from.
@@ -40,19 +41,20 @@ pub struct NewConnection {
 impl Hub<'_> {
     /// Checks, seals and stores a connection.
     pub async fn connect(&self, new: NewConnection) -> Result<Connection> {
-        let entry = registry::get(&new.integration)?;
-        let manifest = entry.manifest()?;
+        let integration = self.integration(&new.integration).await?;
+        let manifest = integration.manifest()?;
         let mut fields = new.config;
         let mut secrets = BTreeMap::new();
         let mut config = Map::new();
-        if manifest.webhook.is_some() {
+        if let Some(webhook) = &manifest.webhook {
             take_webhook_fields(&mut fields, &mut config, &mut secrets)?;
+            take_settings(webhook, &mut fields, &mut config, &mut secrets)?;
         }
         match &manifest.auth {
             Some(auth) => {
                 // A connection that only receives needs none of the fields that acting does.
                 if !fields.is_empty() || secrets.is_empty() {
-                    entry.check_config(&Value::Object(fields.clone()))?;
+                    integration.check_config(&Value::Object(fields.clone()))?;
                 }
                 for name in auth.secret_fields() {
                     if let Some(Value::String(text)) = fields.remove(name) {
@@ -107,10 +109,42 @@ fn take_webhook_fields(
                 egress::origin(url).map_err(|_| Error::invalid(at.as_str(), "must be an absolute http(s) URL"))?;
                 config.insert(name.to_owned(), value);
             }
+            Some(value) if name == "variant" => {
+                value
+                    .as_str()
+                    .ok_or_else(|| Error::invalid(at, "must name a variant of the manifest"))?;
+                config.insert(name.to_owned(), value);
+            }
             Some(value) => {
                 let seconds = value.as_u64().filter(|s| u32::try_from(*s).is_ok());
                 seconds.ok_or_else(|| Error::invalid(at, "must be a whole number of seconds"))?;
                 config.insert(name.to_owned(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The settings that the manifest's schemes and handshakes name.
+fn take_settings(
+    webhook: &Webhook,
+    fields: &mut Map<String, Value>,
+    config: &mut Map<String, Value>,
+    secrets: &mut BTreeMap<String, Secret>,
+) -> Result<()> {
+    for (name, setting) in &webhook.settings {
+        let at = format!("/config/{name}");
+        match fields.remove(name) {
+            None if setting.required => {
+                return Err(Error::invalid(at, format!("is missing: {}", setting.description)));
+            }
+            None => {}
+            Some(Value::String(text)) if setting.secret && !text.is_empty() => {
+                secrets.insert(name.clone(), Secret::new(text));
+            }
+            Some(_) if setting.secret => return Err(Error::invalid(at, "must be a text that is not empty")),
+            Some(value) => {
+                config.insert(name.clone(), value);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::id::{self, Kind};
 use crate::manifest::Manifest;
 use crate::manifest::conversation::Conversation as Spec;
 use crate::ports::{FetchError, read_row};
-use crate::registry::{self, Entry};
+use crate::registry::Entry;
 use crate::secret::Secret;
 use crate::settings;
 use crate::store::conversation::{self, Conversation, Incoming};
@@ -36,10 +36,17 @@ struct Opened {
     event: Event,
     payload: Vec<u8>,
     body: Value,
-    entry: &'static Entry,
-    manifest: &'static Manifest,
+    /// What it can do besides receiving; none for integrations that were posted.
+    entry: Option<&'static Entry>,
     /// The connection's settings that are not secret, or the app's.
     config: Value,
+}
+
+/// What an integration needs to talk with an agent.
+struct AgentPart {
+    entry: &'static Entry,
+    manifest: &'static Manifest,
+    spec: &'static Spec,
 }
 
 /// What the agent's part of a dispatch comes to.
@@ -196,8 +203,9 @@ impl Hub<'_> {
     async fn open(&self, full: Full) -> Result<Opened> {
         let payload = full.payload(&self.ports).await?;
         let event = full.event;
-        let entry = registry::get(&event.service)?;
-        let manifest = entry.manifest()?;
+        let integration = self.integration(&event.service).await?;
+        let manifest = integration.manifest()?;
+        let entry = integration.built_in();
         let kind = event.content_type.as_deref().unwrap_or_default();
         let headers = Headers::from_pairs([("content-type", kind)]);
         let field = manifest.webhook.as_ref().and_then(|w| w.event.form_field.as_deref());
@@ -208,7 +216,6 @@ impl Hub<'_> {
             payload,
             body,
             entry,
-            manifest,
             config,
         })
     }
@@ -230,7 +237,7 @@ impl Hub<'_> {
             context: None,
             thread: None,
         };
-        let Some(spec) = &opened.manifest.conversation else {
+        let Some(AgentPart { spec, .. }) = opened.agent_part()? else {
             return Ok(none("the integration has no conversations"));
         };
         if opened.body.is_null() {
@@ -299,8 +306,10 @@ impl Hub<'_> {
         context: &Value,
         delivery: &mut Delivery,
     ) -> Result<Option<Vec<u8>>> {
-        let spec = opened.spec()?;
-        if !self.permitted(opened, spec, context).await? {
+        let part = opened
+            .agent_part()?
+            .ok_or_else(|| Error::Internal("a conversation without a manifest part for it".into()))?;
+        if !self.permitted(opened, &part, context).await? {
             delivery.state = "skipped".to_owned();
             delivery.due_at = None;
             delivery.updated_at = self.ports.host.now();
@@ -330,16 +339,16 @@ impl Hub<'_> {
         Ok(Some(letter.to_bytes()))
     }
 
-    async fn permitted(&self, opened: &Opened, spec: &Spec, context: &Value) -> Result<bool> {
-        let Some(permission) = &spec.permission else {
+    async fn permitted(&self, opened: &Opened, part: &AgentPart, context: &Value) -> Result<bool> {
+        let Some(permission) = &part.spec.permission else {
             return Ok(true);
         };
         let scope = crate::template::Scope::new([("context", context)]);
         let inputs = permission.inputs.value(&scope)?;
         let event = &opened.event;
         let connection = event.connection_id.as_deref();
-        let credential = run::credential_of(&self.ports, opened.manifest, connection, event.account.clone()).await?;
-        let result = run::ask(&self.ports, opened.entry, &permission.action, &inputs, credential).await?;
+        let credential = run::credential_of(&self.ports, part.manifest, connection, event.account.clone()).await?;
+        let result = run::ask(&self.ports, part.entry, &permission.action, &inputs, credential).await?;
         let scope = crate::template::Scope::new([("context", context), ("result", &result)]);
         permission.allow.truth(&scope)
     }
@@ -425,9 +434,16 @@ impl Opened {
         self.event.r#type.get(prefix..).unwrap_or_default()
     }
 
-    fn spec(&self) -> Result<&'static Spec> {
-        let spec = self.manifest.conversation.as_ref();
-        spec.ok_or_else(|| Error::Internal("a conversation without a manifest part for it".into()))
+    /// The integration with its part on conversations, if it has one.
+    fn agent_part(&self) -> Result<Option<AgentPart>> {
+        let Some(entry) = self.entry else {
+            return Ok(None);
+        };
+        let manifest = entry.manifest()?;
+        Ok(manifest
+            .conversation
+            .as_ref()
+            .map(|spec| AgentPart { entry, manifest, spec }))
     }
 }
 

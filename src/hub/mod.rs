@@ -2,13 +2,16 @@
 
 mod callback;
 mod connect;
+mod define;
 mod dispatch;
 mod receive;
+mod reject;
 mod sweep;
 
 pub use callback::{Answer, Asked};
 pub use connect::NewConnection;
 pub use receive::webhook_path;
+pub use reject::Captured;
 
 use crate::action::run;
 use crate::error::Result;

@@ -1,29 +1,49 @@
 //! Webhooks in: capped, verified, read, stored, acknowledged, in this order.
 
 use super::Hub;
+use crate::action::egress;
 use crate::error::{Error, Result};
-use crate::http::{Head, Method, Response};
+use crate::http::{Head, Method, Request, Response};
 use crate::id::{self, Kind};
 use crate::manifest::Manifest;
 use crate::manifest::webhook::Webhook;
-use crate::ports::Body;
-use crate::registry;
+use crate::ports::{Body, Limits, Ports};
 use crate::secret::Secret;
 use crate::settings;
-use crate::store::connection;
+use crate::store::connection::{self, Connection};
 use crate::store::event::{self, Arrival, Stored};
-use crate::webhook::{self, IncomingHook, KeyMaterial, NoKeys, Rejection};
+use crate::time::{HOUR, Timestamp};
+use crate::webhook::{self, IncomingHook, KeyMaterial, Rejection};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+/// How long after it was made a connection believes a secret that a service hands over, in milliseconds.
+const LEARNS_FOR: i64 = HOUR;
+
+/// How far the confirmation of a subscription may go.
+const CONFIRMATION: Limits = Limits {
+    timeout_ms: 5_000,
+    max_bytes: 256 * 1024,
+};
+
 /// Whose secret a delivery is checked with, and whose event it becomes.
-struct Recipient {
+pub(super) struct Recipient {
     source: String,
-    connection_id: Option<String>,
+    pub(super) connection_id: Option<String>,
     owner: Option<String>,
-    keys: KeyMaterial,
+    pub(super) keys: KeyMaterial,
     /// Name of the setting to name when there is no secret.
     setting: String,
+    /// The connection, where it may still learn its secret.
+    learning: Option<Connection>,
+}
+
+/// What a verified delivery came to.
+pub(super) struct Taken {
+    /// The first event of it, if it holds any.
+    pub(super) first: Option<Stored>,
+    /// What the protocol answers instead.
+    reply: Option<Response>,
 }
 
 impl Hub<'_> {
@@ -36,52 +56,85 @@ impl Hub<'_> {
         body: &dyn Body,
         trace_id: &str,
     ) -> Result<Response> {
-        let manifest = registry::get(service)?.manifest()?;
-        let spec = manifest
-            .webhook
-            .as_ref()
-            .ok_or_else(|| Error::NotFound(format!("webhook of the integration `{service}`")))?;
+        let integration = self.integration(service).await?;
+        let manifest = integration.manifest()?;
+        let spec = webhook_of(manifest)?;
         check_method(spec, head.method)?;
         let recipient = self.recipient(manifest, spec, connection_id).await?;
-        match self.accept(manifest, spec, &recipient, head, body, trace_id).await? {
-            Ok(response) => Ok(response),
-            Err(rejection) => self.refuse(spec, head, &recipient, &rejection, service, trace_id),
+        let keys = &recipient.keys;
+        if let Err(why) = webhook::precheck(spec, head, keys) {
+            return self
+                .refuse(spec, head, None, &recipient, &why, manifest, trace_id)
+                .await;
+        }
+        let cap = settings::max_body_bytes(self.ports.host);
+        let bytes = body.read(spec.max_body_bytes.map_or(cap, |own| own.min(cap))).await?;
+        if let Some(answer) = webhook::unsigned_handshake(spec, keys, head, &bytes) {
+            return match answer {
+                Ok(reply) => self.learn(spec, recipient, head, &bytes).await.map(|()| reply),
+                Err(why) => {
+                    self.refuse(spec, head, Some(&bytes), &recipient, &why, manifest, trace_id)
+                        .await
+                }
+            };
+        }
+        let now = self.ports.host.now();
+        match self
+            .take(manifest, spec, &recipient, head, bytes, now, trace_id)
+            .await?
+        {
+            Ok(taken) => Ok(taken
+                .reply
+                .or_else(|| webhook::reply(spec, &head.path))
+                .unwrap_or_else(|| accepted(taken.first.as_ref(), trace_id))),
+            Err((why, hook)) => {
+                self.refuse(spec, head, Some(&hook.body), &recipient, &why, manifest, trace_id)
+                    .await
+            }
         }
     }
 
-    async fn accept(
+    /// Verifies, reads and stores a delivery that came at `at`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of one delivery; a struct would only rename them"
+    )]
+    pub(super) async fn take(
         &self,
         manifest: &Manifest,
         spec: &Webhook,
         recipient: &Recipient,
         head: &Head,
-        body: &dyn Body,
+        body: Vec<u8>,
+        at: Timestamp,
         trace_id: &str,
-    ) -> Result<std::result::Result<Response, Rejection>> {
+    ) -> Result<std::result::Result<Taken, (Rejection, IncomingHook)>> {
         let keys = &recipient.keys;
-        if let Err(rejection) = webhook::precheck(spec, head, keys) {
-            return Ok(Err(rejection));
-        }
-        let cap = settings::max_body_bytes(self.ports.host);
-        let bytes = body.read(spec.max_body_bytes.map_or(cap, |own| own.min(cap))).await?;
-        if let Some(answer) = webhook::unsigned_handshake(spec, keys, head, &bytes) {
-            return Ok(answer);
-        }
         let hook = IncomingHook {
             method: head.method,
             query: head.query.clone(),
             headers: head.headers.clone(),
-            body: bytes,
+            body,
         };
-        let now = self.ports.host.now();
-        let hook = match webhook::verify(spec, keys, hook, now, self.ports.crypto, &NoKeys).await {
+        let Ports {
+            crypto,
+            keys: published,
+            ..
+        } = self.ports;
+        let hook = match webhook::verify_or_return(spec, keys, hook, at, crypto, published).await {
             Ok(hook) => hook,
-            Err(rejection) => return Ok(Err(rejection)),
+            Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(answer) = webhook::signed_handshake(spec, keys, &hook) {
-            return Ok(Ok(answer));
+        if let Some(reply) = webhook::signed_handshake(spec, keys, &hook) {
+            if let Some(request) = webhook::confirmation(spec, keys, &hook) {
+                self.confirm(request).await;
+            }
+            return Ok(Ok(Taken {
+                first: None,
+                reply: Some(reply),
+            }));
         }
-        let drafts = webhook::drafts(spec, &hook, now);
+        let drafts = webhook::drafts(spec, &hook, at);
         let arrival = Arrival {
             service: &manifest.name,
             source: &recipient.source,
@@ -90,52 +143,78 @@ impl Hub<'_> {
             trace_id,
             headers: &head.headers,
         };
-        let whole = drafts.iter().all(|d| d.item.is_none());
-        let mut raw = if whole { hook.into_body() } else { Vec::new() };
-        let mut first: Option<Stored> = None;
-        for draft in &drafts {
-            let payload = match &draft.item {
-                Some(item) => item.clone().into_bytes(),
-                None => std::mem::take(&mut raw),
-            };
-            let stored = event::insert(&self.ports, &arrival, draft, payload).await?;
-            if !stored.duplicate {
-                self.call(&stored.id).await;
-            }
-            first.get_or_insert(stored);
+        let stored = event::insert_all(&self.ports, &arrival, &drafts, hook.into_body()).await?;
+        for new in stored.iter().filter(|s| !s.duplicate) {
+            self.call(&new.id).await;
         }
-        Ok(Ok(
-            webhook::reply(spec, &head.path).unwrap_or_else(|| accepted(first.as_ref(), trace_id))
-        ))
+        Ok(Ok(Taken {
+            first: stored.into_iter().next(),
+            reply: None,
+        }))
     }
 
-    /// Answers a refused delivery. Nothing of its payload is kept.
-    fn refuse(
+    /// Asks the service once to begin sending. A failure is for the log: the service will ask again.
+    async fn confirm(&self, request: Request) {
+        let allowed = egress::check_public(&request.url, settings::allow_private_network(self.ports.host));
+        let outcome = match allowed {
+            Ok(_) => self
+                .ports
+                .fetch
+                .send(request, CONFIRMATION)
+                .await
+                .map_err(|e| e.to_string()),
+            Err(refused) => Err(refused.to_string()),
+        };
+        self.ports.host.log(&json!({
+            "job": "confirm",
+            "status": outcome.as_ref().ok().map(|r| r.status),
+            "message": outcome.as_ref().err(),
+        }));
+    }
+
+    /// Keeps a secret that the service hands over, if the connection has none and is new.
+    async fn learn(&self, spec: &Webhook, recipient: Recipient, head: &Head, body: &[u8]) -> Result<()> {
+        let Some(connection) = recipient.learning else {
+            return Ok(());
+        };
+        match webhook::handed_over(spec, &recipient.keys, head, body) {
+            Some(secret) => connection::learn(&self.ports, &connection, secret).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Answers a refused delivery. Nothing of its payload is kept, unless a setting asks for it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of one delivery; a struct would only rename them"
+    )]
+    async fn refuse(
         &self,
         spec: &Webhook,
         head: &Head,
+        body: Option<&[u8]>,
         recipient: &Recipient,
-        rejection: &Rejection,
-        service: &str,
+        why: &Rejection,
+        manifest: &Manifest,
         trace_id: &str,
     ) -> Result<Response> {
-        self.ports.host.log(&json!({
-            "level": "warn",
-            "job": "reject",
-            "trace_id": trace_id,
-            "service": service,
-            "connection_id": recipient.connection_id,
-            "cause": rejection.cause(),
-        }));
-        if matches!(rejection, Rejection::NoSecret) {
+        self.note_refusal(&manifest.name, recipient, head, body, why, trace_id)
+            .await;
+        if matches!(why, Rejection::NoSecret) {
             return Err(Error::missing_setting(&recipient.setting));
         }
-        webhook::refusal(spec, &head.path, rejection).map_or_else(|| Err(rejection.clone().into()), Ok)
+        webhook::refusal(spec, &head.path, why).map_or_else(|| Err(why.clone().into()), Ok)
     }
 
-    async fn recipient(&self, manifest: &Manifest, spec: &Webhook, connection_id: Option<&str>) -> Result<Recipient> {
+    /// Whose secret and settings a delivery is checked with.
+    pub(super) async fn recipient(
+        &self,
+        manifest: &Manifest,
+        spec: &Webhook,
+        connection_id: Option<&str>,
+    ) -> Result<Recipient> {
         match connection_id {
-            Some(id) => self.connected(manifest, id).await,
+            Some(id) => self.connected(manifest, spec, id).await,
             None if spec.app_secret => Ok(self.app(manifest)),
             None => Err(Error::NotFound(format!(
                 "app-level webhook of `{}`: its secrets belong to connections, post to \
@@ -163,28 +242,30 @@ impl Hub<'_> {
                 options: Map::new(),
             },
             setting,
+            learning: None,
         }
     }
 
-    async fn connected(&self, manifest: &Manifest, id: &str) -> Result<Recipient> {
+    async fn connected(&self, manifest: &Manifest, spec: &Webhook, id: &str) -> Result<Recipient> {
         let missing = || Error::NotFound(format!("connection `{}`", id.chars().take(64).collect::<String>()));
         if !id::is(Kind::Connection, id) {
             return Err(missing());
         }
-        let connection = connection::find(&self.ports, id).await?.ok_or_else(missing)?;
+        let connection = connection::find_warm(&self.ports, id).await?.ok_or_else(missing)?;
         if connection.integration != manifest.name {
             return Err(missing());
         }
         let secrets = connection.open(&self.ports)?;
-        let keys = key_material(&connection.config, &secrets, || {
-            self.webhook_url(&manifest.name, id).ok()
-        });
+        let own_url = || self.webhook_url(&manifest.name, id).ok();
+        let young = self.ports.host.now() < connection.created_at + LEARNS_FOR;
+        let teaches = spec.handshakes.iter().any(|h| h.learn.is_some());
         Ok(Recipient {
             source: connection.id.clone(),
-            connection_id: Some(connection.id),
-            owner: connection.owner,
-            keys,
+            connection_id: Some(connection.id.clone()),
+            owner: connection.owner.clone(),
+            keys: key_material(spec, &connection.config, &secrets, own_url),
             setting: format!("webhook_secret of the connection {id}"),
+            learning: (teaches && young && !secrets.contains_key("webhook_secret")).then_some(connection),
         })
     }
 
@@ -200,10 +281,19 @@ pub fn webhook_path(service: &str, connection_id: &str) -> String {
     format!("/api/integration/{service}/events/{connection_id}")
 }
 
+/// The manifest's part on webhooks, or a 404.
+pub(super) fn webhook_of(manifest: &Manifest) -> Result<&Webhook> {
+    let missing = || Error::NotFound(format!("webhook of the integration `{}`", manifest.name));
+    manifest.webhook.as_ref().ok_or_else(missing)
+}
+
 fn check_method(spec: &Webhook, method: Method) -> Result<()> {
-    let mut allowed: Vec<&str> = spec.methods.iter().map(|m| m.as_str()).collect();
-    allowed.extend(spec.handshakes.iter().map(|h| h.method.as_str()));
-    allowed.dedup();
+    let mut allowed: Vec<&str> = Vec::new();
+    for known in spec.methods.iter().chain(spec.handshakes.iter().map(|h| &h.method)) {
+        if !allowed.contains(&known.as_str()) {
+            allowed.push(known.as_str());
+        }
+    }
     if allowed.contains(&method.as_str()) {
         return Ok(());
     }
@@ -213,11 +303,18 @@ fn check_method(spec: &Webhook, method: Method) -> Result<()> {
 }
 
 fn key_material(
+    spec: &Webhook,
     config: &Value,
     secrets: &BTreeMap<String, Secret>,
     own_url: impl FnOnce() -> Option<String>,
 ) -> KeyMaterial {
     let registered = config.get("webhook_url").and_then(Value::as_str).map(str::to_owned);
+    let mut options = config.as_object().cloned().unwrap_or_default();
+    for (name, _) in spec.settings.iter().filter(|(_, setting)| setting.secret) {
+        if let Some(secret) = secrets.get(name) {
+            options.insert(name.clone(), json!(secret.expose()));
+        }
+    }
     KeyMaterial {
         secrets: ["webhook_secret", "webhook_secret_previous"]
             .into_iter()
@@ -228,11 +325,12 @@ fn key_material(
             .get("webhook_tolerance_s")
             .and_then(Value::as_u64)
             .and_then(|s| u32::try_from(s).ok()),
-        options: config.as_object().cloned().unwrap_or_default(),
+        options,
     }
 }
 
-fn accepted(stored: Option<&Stored>, trace_id: &str) -> Response {
+/// The hub's own reply to a stored delivery.
+pub(super) fn accepted(stored: Option<&Stored>, trace_id: &str) -> Response {
     let duplicate = stored.is_some_and(|s| s.duplicate);
     let body = json!({ "id": stored.map(|s| &s.id), "trace_id": trace_id, "duplicate": duplicate });
     Response::json(202, &body)

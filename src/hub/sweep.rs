@@ -12,11 +12,12 @@ impl Hub<'_> {
     /// Does what is due and was not woken: a lost queue message, a worker that died, a wait longer than a queue holds.
     pub async fn tick(&self) {
         let now = self.ports.host.now();
-        let statements = vec![
+        let mut statements = vec![
             event::due(now, PER_KIND),
             delivery::due(now, PER_KIND),
             run::due(now, PER_KIND),
         ];
+        statements.extend(self.purge_rejections());
         let found = match self.ports.sql.batch(statements).await {
             Ok(found) => found,
             Err(error) => {

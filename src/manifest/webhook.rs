@@ -30,6 +30,9 @@ pub struct Webhook {
     pub app_secret: bool,
     /// Most bytes that the service sends; the setting `PATCHBAY_MAX_BODY_BYTES` can only lower it.
     pub max_body_bytes: Option<usize>,
+    /// Settings of a connection that the scheme or a handshake needs, besides the secret and the URL.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
     /// The methods that deliveries come with; handshakes name their own.
     #[serde(default = "only_post")]
     pub methods: Vec<Method>,
@@ -47,6 +50,21 @@ pub struct Webhook {
     /// The same for single paths, e.g. `/webhooks/name` without the closing slash.
     #[serde(default)]
     pub paths: BTreeMap<String, Replies>,
+}
+
+/// A setting of a connection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Setting {
+    /// What it is, and where the service shows it.
+    pub description: String,
+    /// Whether it is stored encrypted and never shown.
+    #[serde(default)]
+    pub secret: bool,
+    /// Whether a connection cannot receive without it.
+    #[serde(default)]
+    pub required: bool,
 }
 
 fn only_post() -> Vec<Method> {

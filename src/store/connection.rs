@@ -3,9 +3,9 @@
 use super::json_text;
 use crate::credential::vault::{KeyRing, Place};
 use crate::error::{Error, Result};
-use crate::ports::{Ports, Stmt};
+use crate::ports::{Ports, Stmt, read_row};
 use crate::secret::Secret;
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -46,11 +46,8 @@ impl Connection {
         config: Value,
         secrets: &BTreeMap<String, Secret>,
     ) -> Result<Self> {
-        let exposed: BTreeMap<&str, &str> = secrets.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
-        let text = serde_json::to_string(&exposed).map(Secret::new);
-        let text = text.map_err(|e| Error::Internal(format!("secrets do not serialise: {e}")))?;
         let version = 1;
-        let sealed = KeyRing::from_settings(ports.host)?.seal(&text, place(&id, version), ports.host)?;
+        let sealed = seal(ports, &id, version, secrets)?;
         let now = ports.host.now();
         Ok(Self {
             id,
@@ -72,6 +69,13 @@ impl Connection {
         serde_json::from_str(text.expose())
             .map_err(|_| Error::Internal(format!("the secrets of {} are not JSON", self.id)))
     }
+}
+
+fn seal(ports: &Ports<'_>, id: &str, version: i64, secrets: &BTreeMap<String, Secret>) -> Result<String> {
+    let exposed: BTreeMap<&str, &str> = secrets.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
+    let text = serde_json::to_string(&exposed).map(Secret::new);
+    let text = text.map_err(|e| Error::Internal(format!("secrets do not serialise: {e}")))?;
+    KeyRing::from_settings(ports.host)?.seal(&text, place(id, version), ports.host)
 }
 
 fn place(id: &str, version: i64) -> Place<'_> {
@@ -104,10 +108,63 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     Ok(())
 }
 
+/// How long an isolate believes what it read of a connection, in milliseconds.
+const WARM: i64 = MINUTE;
+
+fn cache_key(id: &str) -> String {
+    format!("connection|{id}")
+}
+
+/// One connection, from the isolate's memory for up to a minute: deliveries then cost no look-up. Its secrets stay
+/// sealed there.
+pub async fn find_warm(ports: &Ports<'_>, id: &str) -> Result<Option<Connection>> {
+    let now = ports.host.now();
+    if let Some(row) = ports.cache.get(&cache_key(id), now) {
+        let row: Value = serde_json::from_str(row.expose()).unwrap_or_default();
+        return read_row(row).map(Some);
+    }
+    let Some(row) = ports.sql.first::<Value>(find_statement(id)).await? else {
+        return Ok(None);
+    };
+    ports
+        .cache
+        .put(&cache_key(id), Secret::new(row.to_string()), now + WARM);
+    read_row(row).map(Some)
+}
+
+/// Adds the webhook secret that the service handed over to a connection that has none. One that came meanwhile stays.
+pub async fn learn(ports: &Ports<'_>, c: &Connection, secret: Secret) -> Result<()> {
+    let mut secrets = c.open(ports)?;
+    secrets.insert("webhook_secret".to_owned(), secret);
+    let version = c.version + 1;
+    let sealed = seal(ports, &c.id, version, &secrets)?;
+    let sql = "-- connection::learn
+UPDATE connection SET secrets = ?2, version = ?3, updated_at = ?4,
+  config = json_set(config, '$.webhook_secret_learned_at', ?5)
+WHERE id = ?1 AND version = ?3 - 1 RETURNING id";
+    let now = ports.host.now();
+    let params = [
+        c.id.as_str().into(),
+        sealed.into(),
+        version.into(),
+        now.into(),
+        now.rfc3339().into(),
+    ];
+    ports.sql.first::<Value>(Stmt::new(sql, params)).await?;
+    ports.cache.remove(&cache_key(&c.id));
+    Ok(())
+}
+
+fn find_statement(id: &str) -> Stmt {
+    Stmt::new(
+        "-- connection::find\nSELECT * FROM connection WHERE id = ?1",
+        [id.into()],
+    )
+}
+
 /// One connection.
 pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Connection>> {
-    let sql = "-- connection::find\nSELECT * FROM connection WHERE id = ?1";
-    ports.sql.first(Stmt::new(sql, [id.into()])).await
+    ports.sql.first(find_statement(id)).await
 }
 
 /// A page, newest first.
@@ -119,5 +176,6 @@ pub async fn list(ports: &Ports<'_>, before: Option<&str>, limit: i64) -> Result
 /// Forgets one with its secrets; whether it was there.
 pub async fn delete(ports: &Ports<'_>, id: &str) -> Result<bool> {
     let sql = "-- connection::delete\nDELETE FROM connection WHERE id = ?1 RETURNING id";
+    ports.cache.remove(&cache_key(id));
     Ok(ports.sql.first::<Value>(Stmt::new(sql, [id.into()])).await?.is_some())
 }

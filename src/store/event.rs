@@ -114,14 +114,54 @@ const INSERT: &str = "-- event::insert
 INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
   received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'pending', ?11, 0, ?15, ?16, ?17)
-ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
+ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id, delivery_id";
 
-/// Stores one event, unless the same delivery is there already, in one statement.
-pub async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, draft: &EventDraft, body: Vec<u8>) -> Result<Stored> {
-    #[derive(Deserialize)]
-    struct Row {
-        id: String,
+/// Most bytes of items that one statement stores.
+const MAX_CHUNK: usize = 500_000;
+
+/// Stores what a delivery holds, unless it is there already: one event in one statement, or the items of a batch in
+/// one statement for each half megabyte. The result is in the order of the drafts.
+pub async fn insert_all(
+    ports: &Ports<'_>,
+    arrival: &Arrival<'_>,
+    drafts: &[EventDraft],
+    body: Vec<u8>,
+) -> Result<Vec<Stored>> {
+    if let [EventDraft { item: None, .. }] = drafts {
+        return insert(ports, arrival, drafts, body).await.map(|stored| vec![stored]);
     }
+    let mut all = Vec::with_capacity(drafts.len());
+    let mut rest = drafts;
+    while let Some(first) = rest.first() {
+        let size = |d: &EventDraft| d.item.as_ref().map_or(0, String::len);
+        if size(first) > MAX_CHUNK {
+            let payload = first.item.clone().unwrap_or_default().into_bytes();
+            all.push(insert(ports, arrival, std::slice::from_ref(first), payload).await?);
+            rest = rest.get(1..).unwrap_or_default();
+            continue;
+        }
+        let mut total = 0;
+        let fits = rest.iter().take_while(|d| {
+            total += size(d);
+            total <= MAX_CHUNK
+        });
+        let (chunk, after) = rest.split_at(fits.count().max(1));
+        all.extend(insert_items(ports, arrival, chunk).await?);
+        rest = after;
+    }
+    Ok(all)
+}
+
+#[derive(Deserialize)]
+struct Known {
+    id: String,
+    delivery_id: String,
+}
+
+async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft], body: Vec<u8>) -> Result<Stored> {
+    let draft = drafts
+        .first()
+        .ok_or_else(|| Error::Internal("an insert without an event".into()))?;
     let id = id::new(Kind::Event, ports.host);
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
     let (payload_key, payload) = place(ports, &id, body).await?;
@@ -145,20 +185,85 @@ pub async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, draft: &EventDraft
         payload_key.into(),
         payload,
     ];
-    if ports.sql.first::<Row>(Stmt::new(INSERT, params)).await?.is_some() {
+    if ports.sql.first::<Known>(Stmt::new(INSERT, params)).await?.is_some() {
         return Ok(Stored { id, duplicate: false });
     }
     if let Some(key) = blob {
         ports.blobs.delete(&key).await?;
     }
-    let find = "-- event::insert (duplicate)\nSELECT id FROM event WHERE source = ?1 AND delivery_id = ?2";
-    let params = [arrival.source.into(), draft.delivery_id.as_str().into()];
-    let first: Option<Row> = ports.sql.first(Stmt::new(find, params)).await?;
+    let known = find_known(ports, arrival.source, std::slice::from_ref(draft)).await?;
+    let first = known.into_iter().next();
     let row = first.ok_or_else(|| Error::temporary("the first delivery of this id is being removed; try again"))?;
     Ok(Stored {
         id: row.id,
         duplicate: true,
     })
+}
+
+const INSERT_ITEMS: &str = "-- event::insert_items
+INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
+  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload)
+SELECT value ->> 'id', ?1, value ->> 'delivery_id', ?2, ?3, ?4, value ->> 'type', value ->> 'subject',
+  value ->> 'account', value ->> 'occurred_at', ?5, ?6, 'application/json', ?7, 'pending', ?5, 0, value ->> 'size',
+  value ->> 'payload'
+FROM json_each(?8) WHERE true
+ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id, delivery_id";
+
+async fn insert_items(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft]) -> Result<Vec<Stored>> {
+    let mut items = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let payload = draft.item.as_deref().unwrap_or_default();
+        items.push(json!({
+            "id": id::new(Kind::Event, ports.host),
+            "delivery_id": draft.delivery_id,
+            "type": format!("{}.{}", arrival.service, draft.kind),
+            "subject": draft.subject,
+            "account": draft.account,
+            "occurred_at": draft.occurred_at,
+            "size": payload.len(),
+            "payload": payload,
+        }));
+    }
+    let params = [
+        arrival.source.into(),
+        arrival.service.into(),
+        arrival.connection_id.into(),
+        arrival.owner.into(),
+        ports.host.now().into(),
+        arrival.trace_id.into(),
+        masked(arrival.headers).into(),
+        Value::Array(items).to_string().into(),
+    ];
+    let new: Vec<Known> = ports.sql.rows(Stmt::new(INSERT_ITEMS, params)).await?;
+    let known = if new.len() < drafts.len() {
+        find_known(ports, arrival.source, drafts).await?
+    } else {
+        Vec::new()
+    };
+    let mut stored = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let is_it = |k: &&Known| k.delivery_id == draft.delivery_id;
+        let (found, duplicate) = match new.iter().find(is_it) {
+            Some(row) => (Some(row), false),
+            None => (known.iter().find(is_it), true),
+        };
+        stored.extend(found.map(|row| Stored {
+            id: row.id.clone(),
+            duplicate,
+        }));
+    }
+    Ok(stored)
+}
+
+/// The events that the same deliveries became before.
+async fn find_known(ports: &Ports<'_>, source: &str, drafts: &[EventDraft]) -> Result<Vec<Known>> {
+    let ids: Vec<&str> = drafts.iter().map(|d| d.delivery_id.as_str()).collect();
+    let sql = "-- event::find_known
+SELECT id, delivery_id FROM event WHERE source = ?1 AND delivery_id IN (SELECT value FROM json_each(?2))";
+    ports
+        .sql
+        .rows(Stmt::new(sql, [source.into(), json!(ids).to_string().into()]))
+        .await
 }
 
 /// Where the payload goes: into the row, or, if it is too large for one, beside it.

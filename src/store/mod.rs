@@ -2,9 +2,11 @@
 
 pub mod connection;
 pub mod conversation;
+pub mod definition;
 pub mod delivery;
 pub mod destination;
 pub mod event;
+pub mod rejection;
 pub mod run;
 
 use crate::error::Result;
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 /// The version of the tables that this code was written for; `meta.schema_version` must be the same.
-pub const SCHEMA_VERSION: &str = "1";
+pub const SCHEMA_VERSION: &str = "2";
 
 /// What the database says of itself, or none if it has no tables yet.
 pub async fn schema_version(ports: &Ports<'_>) -> Result<Option<String>> {

@@ -3,9 +3,9 @@
 //! Not checked: a path to a public root (no root store is carried along; the pinned https host stands in for it) and
 //! revocation. Where the file holds the issuers too, each link between them is checked.
 
-use super::key_source::KeyError;
 use super::verify::Outside;
 use super::{Rejection, public_key};
+use crate::ports::KeyError;
 use crate::ports::RsaHash;
 use crate::time::Timestamp;
 use x509_cert::Certificate;

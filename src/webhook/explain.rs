@@ -3,11 +3,10 @@
 //! Each guess is tried by verifying again with one thing changed. Nothing of it holds a secret or the signature that
 //! was expected: who can ask already knows whether a guess of their own verifies.
 
-use super::key_source::KeySource;
 use super::{IncomingHook, KeyMaterial, Rejection, verify};
 use crate::http::form_pairs;
 use crate::manifest::webhook::Webhook;
-use crate::ports::Crypto;
+use crate::ports::{Crypto, KeySource};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use serde::Serialize;

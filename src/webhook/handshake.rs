@@ -11,6 +11,34 @@ use crate::manifest::webhook::{Challenge, Handshake, Locator, Reply, Webhook};
 use crate::secret::{Secret, same};
 use std::cell::OnceCell;
 
+/// The secret that an unsigned handshake hands over, if this is one that does.
+pub fn handed_over(spec: &Webhook, keys: &KeyMaterial, head: &Head, body: &[u8]) -> Option<Secret> {
+    let cell = OnceCell::new();
+    let view = unsigned_view(spec, keys, head, body, &cell);
+    let text = view.find(unsigned_rule(spec, head, &view)?.learn.as_ref()?)?;
+    (8..=256).contains(&text.len()).then(|| Secret::new(text))
+}
+
+fn unsigned_view<'a>(
+    spec: &'a Webhook,
+    keys: &'a KeyMaterial,
+    head: &'a Head,
+    body: &'a [u8],
+    cell: &'a OnceCell<Option<serde_json::Value>>,
+) -> View<'a> {
+    View {
+        body,
+        form_field: spec.event.form_field.as_deref(),
+        ..super::verify::view_of_head(head, keys, cell)
+    }
+}
+
+fn unsigned_rule<'s>(spec: &'s Webhook, head: &Head, view: &View<'_>) -> Option<&'s Handshake> {
+    spec.handshakes
+        .iter()
+        .find(|h| !h.signed && h.method == head.method && select::holds(&h.when, view))
+}
+
 /// The reply to a handshake that the service sends unsigned, if this is one. Call it before [`super::verify`].
 pub fn unsigned_handshake(
     spec: &Webhook,
@@ -19,16 +47,8 @@ pub fn unsigned_handshake(
     body: &[u8],
 ) -> Option<Result<Response, Rejection>> {
     let cell = OnceCell::new();
-    let view = View {
-        body,
-        form_field: spec.event.form_field.as_deref(),
-        ..super::verify::view_of_head(head, keys, &cell)
-    };
-    let rule = spec
-        .handshakes
-        .iter()
-        .find(|h| !h.signed && h.method == head.method && select::holds(&h.when, &view))?;
-    Some(answer(rule, &view))
+    let view = unsigned_view(spec, keys, head, body, &cell);
+    unsigned_rule(spec, head, &view).map(|rule| answer(rule, &view))
 }
 
 /// The reply to a verified delivery that is a handshake, if this is one. A challenge that is not a text the hub

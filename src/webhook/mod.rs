@@ -30,13 +30,14 @@ use crate::secret::Secret;
 use serde_json::Value;
 use std::cell::OnceCell;
 
+pub use crate::ports::{KeyError, KeySource};
 pub use draft::drafts;
 pub use explain::{Explanation, Hint, explain};
-pub use handshake::{confirmation, signed_handshake, unsigned_handshake};
-pub use key_source::{FetchedKeys, KeyCache, KeyError, KeySource, NoKeys};
+pub use handshake::{confirmation, handed_over, signed_handshake, unsigned_handshake};
+pub use key_source::{FetchedKeys, KeyCache, NoKeys};
 pub use reject::Rejection;
 pub use reply::{refusal, reply};
-pub use verify::{precheck, verify};
+pub use verify::{precheck, verify, verify_or_return};
 
 /// A delivery as it came, not yet believed.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ pub struct IncomingHook {
 }
 
 /// What a delivery is checked against.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct KeyMaterial {
     /// The current secret (or public key) first, then the one before it during a rotation.
     pub secrets: Vec<Secret>,
@@ -62,6 +63,14 @@ pub struct KeyMaterial {
     pub tolerance_s: Option<u32>,
     /// Further settings of the connection that a scheme needs, e.g. a webhook id or a topic.
     pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl std::fmt::Debug for KeyMaterial {
+    /// Without the settings' values: some of them are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let options: Vec<&String> = self.options.keys().collect();
+        write!(f, "KeyMaterial({} secrets, settings {options:?})", self.secrets.len())
+    }
 }
 
 /// A delivery that was verified. Only [`verify`] makes one.

@@ -1,12 +1,12 @@
 //! JSON Web Tokens (RFC 7519): the algorithm from the manifest, the key from the secret or the service, claims by rule.
 
 use super::digest::sha256_hex;
-use super::key_source::KeyError;
 use super::signature::{MAX_CREDENTIAL, once};
 use super::verify::Outside;
 use super::view::{View, Words, scalar};
 use super::{Rejection, der, digest, named, public_key};
 use crate::manifest::webhook::{BodyHash, Hash, Jwt, JwtKeys, KeyEncoding, KeyRequest, Locator, Presence, Text};
+use crate::ports::KeyError;
 use crate::ports::RsaHash;
 use crate::secret::same;
 use base64::Engine;

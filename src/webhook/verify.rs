@@ -1,12 +1,11 @@
 //! The way from an [`IncomingHook`] to a [`VerifiedHook`].
 
-use super::key_source::KeySource;
 use super::signature::once;
 use super::view::{View, Words};
 use super::{IncomingHook, KeyMaterial, Rejection, VerifiedHook, equals, mac, named, public_key, select, token};
 use crate::http::Head;
 use crate::manifest::webhook::{JwtKeys, Locator, Mac, PublicKey, Scheme, Signature, Text, Webhook, Window};
-use crate::ports::Crypto;
+use crate::ports::{Crypto, KeySource};
 use crate::time::Timestamp;
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -43,7 +42,7 @@ pub fn precheck(spec: &Webhook, head: &Head, keys: &KeyMaterial) -> Result<(), R
         .try_for_each(|l| single_id(l, &view))
 }
 
-/// Verifies a delivery. Only this makes a [`VerifiedHook`].
+/// Verifies a delivery. Only this and [`verify_or_return`] make a [`VerifiedHook`].
 pub async fn verify(
     spec: &Webhook,
     keys: &KeyMaterial,
@@ -52,13 +51,57 @@ pub async fn verify(
     crypto: &dyn Crypto,
     key_source: &dyn KeySource,
 ) -> Result<VerifiedHook, Rejection> {
+    let verified = verify_or_return(spec, keys, hook, now, crypto, key_source).await;
+    verified.map_err(|(why, _)| why)
+}
+
+/// Verifies a delivery, and hands it back if it is refused: its caller has a use for it that is no belief in it.
+pub async fn verify_or_return(
+    spec: &Webhook,
+    keys: &KeyMaterial,
+    hook: IncomingHook,
+    now: Timestamp,
+    crypto: &dyn Crypto,
+    key_source: &dyn KeySource,
+) -> Result<VerifiedHook, (Rejection, IncomingHook)> {
     let document = OnceCell::new();
+    match prove(
+        spec,
+        keys,
+        &hook,
+        &document,
+        Outside {
+            now,
+            crypto,
+            keys: key_source,
+        },
+    )
+    .await
+    {
+        Ok(claims) => Ok(VerifiedHook {
+            hook,
+            document,
+            form_field: spec.event.form_field.clone(),
+            claims,
+        }),
+        Err(why) => Err((why, hook)),
+    }
+}
+
+/// Finds the scheme and runs it.
+async fn prove(
+    spec: &Webhook,
+    keys: &KeyMaterial,
+    hook: &IncomingHook,
+    document: &OnceCell<Option<Value>>,
+    outside: Outside<'_>,
+) -> Result<Option<Value>, Rejection> {
     let view = View {
         method: hook.method,
         query: &hook.query,
         headers: &hook.headers,
         body: &hook.body,
-        document: &document,
+        document,
         form_field: spec.event.form_field.as_deref(),
         keys,
         claims: None,
@@ -75,18 +118,7 @@ pub async fn verify(
         .iter()
         .flat_map(Text::locators)
         .try_for_each(|l| single_id(l, &view))?;
-    let outside = Outside {
-        now,
-        crypto,
-        keys: key_source,
-    };
-    let claims = check(scheme, &view, outside).await?;
-    Ok(VerifiedHook {
-        hook,
-        document,
-        form_field: spec.event.form_field.clone(),
-        claims,
-    })
+    check(scheme, &view, outside).await
 }
 
 /// Runs the scheme. The claims are those of a token, for schemes that have one.

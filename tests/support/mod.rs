@@ -391,6 +391,7 @@ impl World {
             queue: &self.queue,
             crypto: &self.crypto,
             cache: &self.memory,
+            keys: &patchbay::webhook::NoKeys,
             host: &self.machine,
         }
     }

@@ -31,6 +31,9 @@ pub struct Handshake {
     pub reply: Reply,
     /// The reply where `require` is not met; 403 if not said.
     pub refuse: Option<Reply>,
+    /// Where the service hands over the secret that it will sign with. It comes unsigned: a connection believes the
+    /// first one, within an hour of being made, and none that comes later.
+    pub learn: Option<Locator>,
     /// A URL of the verified body that the hub must GET to confirm a subscription.
     pub confirm: Option<Confirm>,
 }

@@ -1,0 +1,44 @@
+//! `/api/v1/integration-definitions`: integrations posted at run time.
+
+use super::Call;
+use super::input::{Query, json_body, missing, page};
+use crate::error::Result;
+use crate::http::Response;
+use crate::id::{self, Kind};
+use crate::store::definition::{self, Definition};
+use serde_json::{Value, json};
+
+/// Takes a manifest whose `webhook` describes a service.
+pub async fn create(call: &Call<'_>) -> Result<Response> {
+    let manifest: Value = json_body(call).await?;
+    let definition = call.hub.define(&manifest).await?;
+    Ok(Response::json(201, &show(&definition)))
+}
+
+/// A page, newest first.
+pub async fn list(call: &Call<'_>) -> Result<Response> {
+    let query = Query::of(call, &[])?;
+    let limit = query.limit()?;
+    let after = query.after(Kind::Definition)?;
+    let rows = definition::list(&call.hub.ports, after.as_deref(), limit + 1).await?;
+    Ok(page(rows, limit, |d| &d.id, show))
+}
+
+/// Removes a definition. Events that came by it stay; deliveries to it are answered with 404 from then on.
+pub async fn delete(call: &Call<'_>) -> Result<Response> {
+    let id = call.param("id");
+    if id::is(Kind::Definition, id) && definition::delete(&call.hub.ports, id).await? {
+        return Ok(Response::empty(204));
+    }
+    Err(missing("definition"))
+}
+
+fn show(definition: &Definition) -> Value {
+    json!({
+        "id": definition.id,
+        "name": definition.name,
+        "status": "PUBLISHED",
+        // The member's spelling is source 003's.
+        "createdAt": definition.created_at.rfc3339(),
+    })
+}
