@@ -142,6 +142,7 @@ fn check(call: &Call<'_>, destination: &Destination) -> Result<()> {
             "must hold 1 to 100 globs such as `service.issue.*`",
         ));
     }
+    egress::origin(&destination.url).map_err(|e| Error::invalid("/url", e.to_string()))?;
     egress::check_public(&destination.url, settings::allow_private_network(call.hub.ports.host)).map(|_| ())
 }
 

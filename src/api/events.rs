@@ -4,12 +4,12 @@ use super::Call;
 use super::deliveries;
 use super::input::{Query, missing, ok, page, path_id, time};
 use crate::error::Result;
-use crate::event::envelope::envelope;
+use crate::event::envelope;
 use crate::http::{Headers, Response};
 use crate::id::Kind;
 use crate::store::delivery;
 use crate::store::event::{self, Event, Filter, Full};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A page, newest first.
 pub async fn list(call: &Call<'_>) -> Result<Response> {
@@ -30,20 +30,22 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
         limit: limit + 1,
     };
     let rows = event::list(&call.hub.ports, &filter).await?;
-    Ok(page(rows, limit, |e| &e.id, show_event))
+    Ok(page(rows, limit, |e| &e.id, |e| Value::Object(show_event(e))))
 }
 
-/// One event with its story.
+/// One event with its payload and its story.
 pub async fn show(call: &Call<'_>) -> Result<Response> {
     let full = find(call).await?;
     let deliveries = delivery::of_event(&call.hub.ports, &full.event.id).await?;
+    let (body, payload) = call.hub.document(&full).await?;
     let mut shown = show_event(&full.event);
-    if let Value::Object(members) = &mut shown {
-        let headers: Value = serde_json::from_str(&full.headers).unwrap_or_default();
-        members.insert("headers".into(), headers);
-        let deliveries: Vec<Value> = deliveries.iter().map(deliveries::show_delivery).collect();
-        members.insert("deliveries".into(), json!(deliveries));
+    for (name, value) in envelope::data(&full.event, &body, &payload) {
+        shown.insert(name, value);
     }
+    let headers: Value = serde_json::from_str(&full.headers).unwrap_or_default();
+    shown.insert("headers".into(), headers);
+    let deliveries: Vec<Value> = deliveries.iter().map(deliveries::show_delivery).collect();
+    shown.insert("deliveries".into(), json!(deliveries));
     Ok(ok(&shown))
 }
 
@@ -72,8 +74,8 @@ async fn find(call: &Call<'_>) -> Result<Full> {
     event::find(&call.hub.ports, id).await?.ok_or_else(|| missing("event"))
 }
 
-fn show_event(event: &Event) -> Value {
-    let mut shown = envelope(event);
+fn show_event(event: &Event) -> Map<String, Value> {
+    let mut shown = envelope::envelope(event);
     shown.insert("service".into(), json!(event.service));
     shown.insert("status".into(), json!(event.state));
     shown.insert("received_at".into(), time(event.received_at));
@@ -82,5 +84,5 @@ fn show_event(event: &Event) -> Value {
     shown.insert("decision".into(), json!(event.decision));
     shown.insert("dispatch_tries".into(), json!(event.tries));
     shown.insert("size".into(), json!(event.size));
-    Value::Object(shown)
+    shown
 }

@@ -45,6 +45,8 @@ pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response
         "trace_id": trace_id,
         "method": head.method.as_str(),
         "route": name,
+        "service": matched.as_ref().map(|m| m.param("service")).ok().filter(|s| !s.is_empty()),
+        "connection_id": matched.as_ref().map(|m| m.param("connection_id")).ok().filter(|s| !s.is_empty()),
         "status": response.status,
         "code": code,
         "ms": ports.host.now().0 - started.0,

@@ -25,19 +25,22 @@ pub fn envelope(event: &Event) -> Map<String, Value> {
     envelope
 }
 
-/// The envelope with the payload: `body`, or, where that is null because the payload is no JSON, its bytes in
-/// `data_base64`.
+/// The envelope with the payload.
 pub fn with_data(event: &Event, body: &Value, payload: &[u8]) -> Value {
     let mut envelope = envelope(event);
-    if body.is_null() {
-        let media = event.content_type.as_deref().unwrap_or("application/octet-stream");
-        envelope.insert("datacontenttype".into(), json!(media));
-        envelope.insert("data_base64".into(), json!(STANDARD.encode(payload)));
-    } else {
-        envelope.insert("datacontenttype".into(), json!("application/json"));
-        envelope.insert("data".into(), body.clone());
-    }
+    envelope.extend(data(event, body, payload));
     Value::Object(envelope)
+}
+
+/// The envelope's members for the payload: `body`, or, where that is null because the payload is no JSON, its bytes
+/// in `data_base64`.
+pub fn data(event: &Event, body: &Value, payload: &[u8]) -> [(String, Value); 2] {
+    let media = |media: &str| ("datacontenttype".to_owned(), json!(media));
+    if body.is_null() {
+        let own = event.content_type.as_deref().unwrap_or("application/octet-stream");
+        return [media(own), ("data_base64".to_owned(), json!(STANDARD.encode(payload)))];
+    }
+    [media("application/json"), ("data".to_owned(), body.clone())]
 }
 
 /// A URI reference that names where the event came in.

@@ -13,7 +13,7 @@ use crate::id::{self, Kind};
 use crate::manifest::Manifest;
 use crate::manifest::conversation::Conversation as Spec;
 use crate::ports::{FetchError, read_row};
-use crate::registry::Entry;
+use crate::registry::{self, Entry};
 use crate::secret::Secret;
 use crate::settings;
 use crate::store::conversation::{self, Conversation, Incoming};
@@ -200,17 +200,29 @@ impl Hub<'_> {
         Ok(wait)
     }
 
-    async fn open(&self, full: Full) -> Result<Opened> {
+    /// An event's payload as JSON (null where it is none), and its exact bytes.
+    pub async fn document(&self, full: &Full) -> Result<(Value, Vec<u8>)> {
         let payload = full.payload(&self.ports).await?;
-        let event = full.event;
-        let integration = self.integration(&event.service).await?;
-        let manifest = integration.manifest()?;
-        let entry = integration.built_in();
-        let kind = event.content_type.as_deref().unwrap_or_default();
+        // A definition that was removed leaves its events behind.
+        let integration = self.integration(&full.event.service).await.ok();
+        let webhook = integration.as_ref().and_then(|i| i.manifest().ok()?.webhook.as_ref());
+        let field = webhook.and_then(|w| w.event.form_field.as_deref());
+        let kind = full.event.content_type.as_deref().unwrap_or_default();
         let headers = Headers::from_pairs([("content-type", kind)]);
-        let field = manifest.webhook.as_ref().and_then(|w| w.event.form_field.as_deref());
-        let body = document::parse(&headers, &payload, field).unwrap_or(Value::Null);
-        let config = self.public_config(manifest, &event).await?;
+        Ok((
+            document::parse(&headers, &payload, field).unwrap_or(Value::Null),
+            payload,
+        ))
+    }
+
+    async fn open(&self, full: Full) -> Result<Opened> {
+        let (body, payload) = self.document(&full).await?;
+        let event = full.event;
+        let entry = registry::get(&event.service).ok();
+        let config = match entry {
+            Some(entry) => self.public_config(entry.manifest()?, &event).await?,
+            None => Value::Null,
+        };
         Ok(Opened {
             event,
             payload,
