@@ -1,6 +1,6 @@
 //! Who may use whom: the order that the compiler cannot hold.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 /// From the outside in. A module may use those of later layers and of its own.
 const LAYERS: [&[&str]; 7] = [

@@ -1,7 +1,5 @@
 //! `schemas/manifest.schema.json` is what the types say. `UPDATE=1 cargo test --test schema` writes it anew.
 
-#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
-
 const FILE: &str = "schemas/manifest.schema.json";
 
 #[test]
