@@ -491,6 +491,8 @@ fn who_may_not_write_may_not_command() {
     let (_, shown) = world.api(Method::Get, &format!("/api/v1/events/{event}"), &Value::Null);
     assert_eq!(shown["deliveries"][0]["status"], "skipped");
     assert!(shown["deliveries"][0]["note"].as_str().unwrap().contains("permission"));
+    assert!(shown["decision"].as_str().unwrap().contains("permission"));
+    assert_eq!(shown["context"]["mention"], false);
     assert_eq!(world.sql.count("SELECT count(*) FROM conversation"), 0);
 }
 
@@ -885,4 +887,113 @@ fn what_was_refused_for_a_wrong_secret_is_released_when_it_is_mended() {
         .1;
     assert_eq!(shown["data"]["comment"]["body"], "hello");
     assert_eq!(world.api(Method::Post, &path, &Value::Null).0, 409, "once");
+}
+
+#[test]
+fn one_destination_that_cannot_be_served_repeats_nothing_to_the_others() {
+    let world = world();
+    let broken = destination(&world, "https://broken.example.com/hook", "subscriber", &[]);
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    world
+        .sql
+        .write("UPDATE destination SET secret = 'v1|gone|AAAA|AAAA' WHERE id = (SELECT min(id) FROM destination)");
+
+    deliver(&world, "d-1", "ping", b"{}");
+    world.work();
+    world.wait(10 * MINUTE);
+    run(world.hub().tick());
+    world.work();
+
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 1);
+    let (_, list) = world.api(
+        Method::Get,
+        &format!("/api/v1/deliveries?destination_id={broken}"),
+        &Value::Null,
+    );
+    assert_eq!(list["data"][0]["status"], "failed");
+    assert!(!list.to_string().contains("AAAA"));
+}
+
+#[test]
+fn an_idempotency_key_stands_for_one_answer() {
+    let world = world();
+    destination(&world, AGENT, "agent", &["create_comment"]);
+    mention(&world, "d-1", "@patchbay look");
+    world.work();
+    let letter = letters(&world)[0].clone();
+    let send = |key: &str, message: &str, actions: Value| {
+        let token = format!("Bearer {}", letter["data"]["callback"]["token"].as_str().unwrap());
+        let headers = [
+            ("authorization", token.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        let id = &letter["data"]["conversation_id"];
+        let body = json!({"conversation_id": id, "status": "progress", "message": message, "actions": actions});
+        world.request(Method::Post, "/api/v1/webhooks", &headers, body.to_string().as_bytes())
+    };
+    let extra = json!([{"action": "create_comment", "inputs": {"repo": "octo/repo", "issue": 7, "body": "x"}}]);
+
+    let first = send("k1", "working", json!([]));
+    let again = send("k1", "working", json!([]));
+    let other_text = send("k1", "something else", json!([]));
+    let more = send("k1", "working", extra);
+    let other_key = send("k2", "working", json!([]));
+
+    assert_eq!((first.status, again.status), (202, 202));
+    assert_eq!(first.headers.get("idempotency-replayed"), None);
+    assert_eq!(again.headers.get("idempotency-replayed"), Some("true"));
+    assert_eq!(again.body, first.body);
+    assert_eq!((other_text.status, more.status), (409, 409));
+    assert_eq!(other_key.status, 202);
+    world.work();
+    assert_eq!(comments(&world), 2);
+}
+
+#[test]
+fn what_was_delivered_is_not_tried_again() {
+    let world = world();
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    deliver(&world, "d-1", "ping", b"{}");
+    world.work();
+    let (_, list) = world.api(Method::Get, "/api/v1/deliveries", &Value::Null);
+    let id = list["data"][0]["id"].as_str().unwrap();
+
+    let (status, body) = world.api(Method::Post, &format!("/api/v1/deliveries/{id}/retry"), &Value::Null);
+
+    assert_eq!((status, &body["code"]), (409, &json!("CONFLICT")));
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 1);
+}
+
+#[test]
+fn an_owners_own_agent_comes_before_everybodys() {
+    let world = world();
+    let everybodys =
+        json!({"name": "a", "url": "https://everybody.example.com", "event_types": ["*"], "role": "agent"});
+    let own = json!({"name": "b", "url": AGENT, "event_types": ["*"], "role": "agent", "owner": "ada"});
+    for body in [everybodys, own] {
+        assert_eq!(world.api(Method::Post, "/api/v1/destinations", &body).0, 201);
+    }
+    let config = json!({"app_id": "1", "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+        "webhook_secret": SECRET});
+    let body = json!({"integration": "github", "owner": "ada", "config": config});
+    let (_, made) = world.api(Method::Post, "/api/v1/connections", &body);
+    let path = made["webhook_path"].as_str().unwrap();
+    let payload = comment("@patchbay look").to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(payload.as_bytes());
+    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let headers = [
+        ("x-github-event", "issue_comment"),
+        ("x-github-delivery", "d-1"),
+        ("x-hub-signature-256", signature.as_str()),
+    ];
+    assert_eq!(
+        world.request(Method::Post, path, &headers, payload.as_bytes()).status,
+        202
+    );
+    world.work();
+
+    assert_eq!(letters(&world).len(), 1);
+    assert_eq!(world.net.to("https://everybody.example.com").len(), 0);
 }

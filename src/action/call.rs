@@ -12,7 +12,8 @@ use crate::template::Scope;
 
 /// Milliseconds for one request, and most bytes of its reply.
 const LIMITS: Limits = Limits {
-    timeout_ms: 30_000,
+    // Claims on events and runs last longer than all the requests of one try together.
+    timeout_ms: 15_000,
     max_bytes: 10 * 1024 * 1024,
 };
 

@@ -12,10 +12,15 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
     let token = bearer(call.head)?;
     let answer: Answer = json_body(call).await?;
     let key = call.head.headers.get("idempotency-key");
-    let runs = call.hub.answer(&token, &answer, key).await?;
-    let runs: Vec<Value> = runs
+    let answered = call.hub.answer(&token, &answer, key).await?;
+    let runs: Vec<Value> = answered
+        .runs
         .iter()
         .map(|run| json!({"id": run.id, "action": run.action, "status": run.status}))
         .collect();
-    Ok(Response::json(202, &json!({ "runs": runs })))
+    let mut response = Response::json(202, &json!({ "runs": runs }));
+    if answered.replayed {
+        response.headers.set("idempotency-replayed", "true");
+    }
+    Ok(response)
 }

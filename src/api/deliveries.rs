@@ -29,6 +29,7 @@ pub async fn retry(call: &Call<'_>) -> Result<Response> {
     let ports = &call.hub.ports;
     if !delivery::retry(ports, id, ports.host.now()).await? {
         return Err(match delivery::find(ports, id).await? {
+            Some(d) if d.state == "delivered" => crate::Error::Conflict("it was delivered".into()),
             Some(_) => crate::Error::Conflict("the delivery is being tried at this moment".into()),
             None => missing("delivery"),
         });

@@ -171,9 +171,7 @@ pub fn find(method: Method, path: &str) -> Result<Matched<'_>> {
     match fitting(path).next() {
         Some((route, params)) if method == Method::Options => Ok(Matched { route, allow, params }),
         Some(_) => Err(Error::MethodNotAllowed { allow }),
-        None => Err(Error::NotFound(
-            "route of this path; GET /openapi.json or the README lists them".into(),
-        )),
+        None => Err(Error::NotFound("route of this path; the README lists them".into())),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::credential::vault::KeyRing;
 use crate::error::{Error, Result};
 use crate::event::agent;
 use crate::id::{self, Kind};
-use crate::ports::read_row;
+use crate::ports::{Stmt, read_row};
 use crate::registry;
 use crate::secret::{Secret, same};
 use crate::store::conversation::{self, Conversation};
@@ -58,9 +58,18 @@ pub struct Answer {
     pub actions: Vec<Asked>,
 }
 
+/// What an answer came to.
+#[derive(Debug)]
+pub struct Answered {
+    /// The runs that carry it out, in order.
+    pub runs: Vec<Run>,
+    /// Whether they are those of an earlier, equal answer.
+    pub replayed: bool,
+}
+
 impl Hub<'_> {
     /// Takes an answer: checks the token, stores the runs, wakes them. The same answer again gives the same runs.
-    pub async fn answer(&self, token: &Secret, answer: &Answer, idempotency_key: Option<&str>) -> Result<Vec<Run>> {
+    pub async fn answer(&self, token: &Secret, answer: &Answer, idempotency_key: Option<&str>) -> Result<Answered> {
         let conversation = self.authenticated(token, &answer.conversation_id).await?;
         if answer.actions.len() > MAX_ACTIONS {
             return Err(Error::invalid(
@@ -71,24 +80,39 @@ impl Hub<'_> {
         let asked = self.wanted(&conversation, answer).await?;
         let fingerprint = fingerprint(&conversation, answer, idempotency_key)?;
         let now = self.ports.host.now();
-        let mut statements = Vec::new();
-        for (ordinal, asked) in asked.into_iter().enumerate() {
-            let new = self.new_run(&conversation, asked);
-            statements.push(run::insert(&new, &fingerprint, ordinal));
-        }
+        let new: Vec<Run> = asked.into_iter().map(|a| self.new_run(&conversation, a)).collect();
+        let first = new.first().map(|run| run.id.clone()).unwrap_or_default();
+        let mut statements: Vec<Stmt> = new
+            .iter()
+            .enumerate()
+            .map(|(ordinal, run)| run::insert(run, &first, &fingerprint, ordinal))
+            .collect();
         let state = match answer.status {
             Stage::Progress => "open",
             Stage::Completed => "completed",
             Stage::Failed => "failed",
         };
-        statements.push(conversation::answered(&conversation.id, conversation.turn, state, now));
+        statements.push(conversation::answered(
+            &conversation.id,
+            conversation.turn,
+            state,
+            &first,
+            now,
+        ));
         statements.push(run::of_callback(&conversation.id, &fingerprint));
         let rows = self.ports.sql.batch(statements).await?.pop().unwrap_or_default();
         let runs: Vec<Run> = rows.into_iter().map(read_row).collect::<Result<_>>()?;
+        let same = |(a, b): (&Run, &Run)| a.action == b.action && a.inputs == b.inputs;
+        if runs.len() != new.len() || !runs.iter().zip(&new).all(same) {
+            return Err(Error::Conflict(
+                "this Idempotency-Key was used with another answer; use a new key for a new answer".to_owned(),
+            ));
+        }
         for run in runs.iter().filter(|r| r.status == Status::Pending) {
             self.call(&run.id).await;
         }
-        Ok(runs)
+        let replayed = runs.first().is_some_and(|run| run.id != first);
+        Ok(Answered { runs, replayed })
     }
 
     /// The conversation, if the token is its own and still good. Whether it exists is not told apart from that.

@@ -28,8 +28,11 @@ use serde_json::{Value, json};
 /// How long a claim holds, in milliseconds: longer than all that one try does.
 const LEASE: i64 = 2 * MINUTE;
 
-/// Wait before a dispatch is begun again that failed before anything was sent.
-const PAUSE: i64 = 30 * SECOND;
+/// Half the wait before a dispatch is begun again that failed before anything was sent; it doubles each time.
+const PAUSE: i64 = 15 * SECOND;
+
+/// Dispatches of one event before it counts as failed: about 14 hours.
+const MAX_TRIES: i64 = 20;
 
 /// An event with all that is read from it.
 struct Opened {
@@ -58,6 +61,17 @@ struct Plan {
     thread: Option<String>,
 }
 
+impl Plan {
+    /// It does not reach the agent.
+    fn none(decision: Option<String>) -> Self {
+        Self {
+            decision,
+            context: None,
+            thread: None,
+        }
+    }
+}
+
 impl Hub<'_> {
     /// Dispatches a pending event, if nobody else does.
     pub(super) async fn dispatch(&self, id: &str) -> Result<Option<i64>> {
@@ -75,13 +89,23 @@ impl Hub<'_> {
             .into_iter()
             .map(read_row)
             .collect::<Result<_>>()?;
+        let tries = full.event.tries;
         match self.send_out(full, &destinations, &holder).await {
             Ok(wait) => Ok(wait),
             Err(error) => {
                 self.log_failure(id, &error);
-                let put_off = event::put_off(id, &holder, self.ports.host.now() + PAUSE);
-                self.ports.sql.batch(vec![put_off]).await?;
-                Ok(Some(PAUSE))
+                let pause = PAUSE << tries.clamp(1, 8);
+                let end = if tries < MAX_TRIES {
+                    event::put_off(id, &holder, self.ports.host.now() + pause)
+                } else {
+                    event::fail(
+                        id,
+                        &holder,
+                        &format!("it could not be dispatched: {}", error.public_detail()),
+                    )
+                };
+                self.ports.sql.batch(vec![end]).await?;
+                Ok((tries < MAX_TRIES).then_some(pause))
             }
         }
     }
@@ -91,52 +115,43 @@ impl Hub<'_> {
         let wanted = |d: &&Destination| d.wants(&opened.event.r#type, opened.event.owner.as_deref());
         let (agents, subscribers): (Vec<_>, Vec<_>) =
             destinations.iter().filter(wanted).partition(|d| d.role == Role::Agent);
-        let plan = match agents.first() {
+        // An agent of the owner's own comes before one for everybody; then the oldest.
+        let agent = agents.iter().find(|d| d.owner.is_some()).or(agents.first()).copied();
+        let mut plan = match agent {
             Some(_) => self.plan(&opened).await?,
-            None => Plan {
-                decision: None,
-                context: None,
-                thread: None,
-            },
+            None => Plan::none(None),
         };
         let mut due: Vec<(&Destination, Delivery)> = subscribers
             .into_iter()
             .map(|d| (d, self.new_delivery(&opened.event.id, d, Message::Event)))
             .collect();
-        if let (Some(agent), Some(_)) = (agents.first(), &plan.thread) {
+        if let (Some(agent), Some(_)) = (agent, &plan.thread) {
             due.push((agent, self.new_delivery(&opened.event.id, agent, Message::Started)));
         }
         let tries = due
             .into_iter()
             .map(|(d, delivery)| self.try_once(&opened, &plan, d, delivery));
+        let tried = join_all(tries).await;
         let mut statements = Vec::new();
         let mut waits = Vec::new();
-        for tried in join_all(tries).await {
-            let (delivery, disabled) = tried?;
-            waits.extend(
-                delivery
-                    .due_at
-                    .map(|at| (delivery.id.clone(), at.0 - self.ports.host.now().0)),
-            );
-            if let Some(reason) = disabled {
-                statements.push(destination::disable(
-                    &delivery.destination_id,
-                    reason,
-                    delivery.updated_at,
-                ));
+        for (delivery, disabled) in &tried {
+            if let Some(at) = delivery.due_at {
+                waits.push((delivery.id.clone(), at.0 - self.ports.host.now().0));
             }
-            statements.push(delivery::insert(&delivery, Some(holder)));
+            if let Some(reason) = disabled {
+                let disable = destination::disable(&delivery.destination_id, reason, delivery.updated_at);
+                statements.push(disable);
+            }
+            if delivery.state == "skipped" {
+                plan.decision.clone_from(&delivery.note);
+                plan.thread = None;
+            }
+            statements.push(delivery::insert(delivery, Some(holder)));
         }
-        let shown = plan
-            .context
-            .as_ref()
-            .map(|c| agent::public_context(c, plan.thread.is_some()));
-        statements.push(event::finish(
-            &opened.event.id,
-            holder,
-            plan.decision.as_deref(),
-            shown.as_ref(),
-        ));
+        let asked = plan.thread.is_some();
+        let shown = plan.context.as_ref().map(|c| agent::public_context(c, asked));
+        let decision = plan.decision.as_deref();
+        statements.push(event::finish(&opened.event.id, holder, decision, shown.as_ref()));
         let count = waits.len();
         self.ports.sql.batch(statements).await?;
         for (id, wait) in waits {
@@ -170,14 +185,10 @@ impl Hub<'_> {
             (Some(full), Some(destination)) if destination.enabled => {
                 let opened = self.open(full).await?;
                 let plan = match delivery.message {
-                    Message::Event => Plan {
-                        decision: None,
-                        context: None,
-                        thread: None,
-                    },
+                    Message::Event => Plan::none(None),
                     Message::Started | Message::Followed => self.plan(&opened).await?,
                 };
-                let (tried, disabled) = self.try_once(&opened, &plan, &destination, delivery).await?;
+                let (tried, disabled) = self.try_once(&opened, &plan, &destination, delivery).await;
                 delivery = tried;
                 if let Some(reason) = disabled {
                     statements.push(destination::disable(&destination.id, reason, delivery.updated_at));
@@ -242,13 +253,17 @@ impl Hub<'_> {
         Ok(credential.map_or(Value::Null, |c| c.config))
     }
 
-    /// Decides whether an event is the agent's business.
+    /// Decides whether an event is the agent's business. A mapping that fails is a reason for a person to read: the
+    /// subscribers get the event all the same.
     async fn plan(&self, opened: &Opened) -> Result<Plan> {
-        let none = |why: &str| Plan {
-            decision: Some(why.to_owned()),
-            context: None,
-            thread: None,
-        };
+        match self.consider(opened).await {
+            Err(error) if !error.retryable() => Ok(Plan::none(Some(format!("the mapping failed: {error}")))),
+            other => other,
+        }
+    }
+
+    async fn consider(&self, opened: &Opened) -> Result<Plan> {
+        let none = |why: &str| Plan::none(Some(why.to_owned()));
         let Some(AgentPart { spec, .. }) = opened.agent_part()? else {
             return Ok(none("the integration has no conversations"));
         };
@@ -281,31 +296,50 @@ impl Hub<'_> {
     }
 
     /// One try of one delivery: the row as it is afterwards, and why its destination is to be switched off, if it is.
+    /// What goes wrong with one destination neither holds up nor repeats what goes to the others.
     async fn try_once(
         &self,
         opened: &Opened,
         plan: &Plan,
         destination: &Destination,
         mut delivery: Delivery,
-    ) -> Result<(Delivery, Option<&'static str>)> {
-        let body = match (delivery.message, &plan.thread, &plan.context) {
-            (Message::Event, _, _) => message::event(&opened.event, &opened.body, &opened.payload),
-            (_, Some(thread), Some(context)) => {
-                match self.letter(opened, destination, thread, context, &mut delivery).await {
-                    Ok(Some(body)) => body,
-                    Ok(None) => return Ok((delivery, None)),
-                    Err(error) => return Ok((self.put_off(delivery, &error), None)),
-                }
+    ) -> (Delivery, Option<&'static str>) {
+        match self.send_one(opened, plan, destination, &mut delivery).await {
+            Ok(disabled) => (delivery, disabled),
+            Err(error) => {
+                self.log_failure(&delivery.id, &error);
+                (self.put_off(delivery, &error), None)
             }
+        }
+    }
+
+    async fn send_one(
+        &self,
+        opened: &Opened,
+        plan: &Plan,
+        destination: &Destination,
+        delivery: &mut Delivery,
+    ) -> Result<Option<&'static str>> {
+        let body = match (delivery.message, &plan.thread, &plan.context) {
+            (Message::Event, _, _) => Some(message::event(&opened.event, &opened.body, &opened.payload)),
+            (_, Some(thread), Some(context)) => self.letter(opened, destination, thread, context, delivery).await?,
             _ => {
-                delivery.state = "skipped".to_owned();
-                delivery.due_at = None;
-                delivery.note.clone_from(&plan.decision);
-                return Ok((delivery, None));
+                self.skip(delivery, plan.decision.clone());
+                None
             }
         };
-        let disabled = attempt::send(&self.ports, &mut delivery, destination, body).await?;
-        Ok((delivery, disabled))
+        match body {
+            Some(body) => attempt::send(&self.ports, delivery, destination, body).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Ends a delivery that is not to be sent.
+    fn skip(&self, delivery: &mut Delivery, why: Option<String>) {
+        delivery.state = "skipped".to_owned();
+        delivery.due_at = None;
+        delivery.updated_at = self.ports.host.now();
+        delivery.note = why;
     }
 
     /// The message to the agent, once the sender's permission is checked and the conversation stands. None: the
@@ -322,10 +356,8 @@ impl Hub<'_> {
             .agent_part()?
             .ok_or_else(|| Error::Internal("a conversation without a manifest part for it".into()))?;
         if !self.permitted(opened, &part, context).await? {
-            delivery.state = "skipped".to_owned();
-            delivery.due_at = None;
-            delivery.updated_at = self.ports.host.now();
-            delivery.note = Some("the sender's permission does not suffice to command the agent".to_owned());
+            let why = "the sender's permission does not suffice to command the agent";
+            self.skip(delivery, Some(why.to_owned()));
             return Ok(None);
         }
         let conversation = self.enter(opened, destination, thread, context).await?;

@@ -8,7 +8,7 @@ mod receive;
 mod reject;
 mod sweep;
 
-pub use callback::{Answer, Asked};
+pub use callback::{Answer, Answered, Asked};
 pub use connect::NewConnection;
 pub use receive::webhook_path;
 pub use reject::Captured;

@@ -65,7 +65,7 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', 1, ?9, ?10, ?10, ?11, ?12, ?12)
 ON CONFLICT (source, thread) DO UPDATE SET
   turn = turn + (state <> 'open' AND ?10 > last_event_id),
   first_event_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?10 ELSE first_event_id END,
-  destination_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?8 ELSE destination_id END,
+  destination_id = CASE WHEN ?10 > last_event_id THEN ?8 ELSE destination_id END,
   state = CASE WHEN ?10 > last_event_id THEN 'open' ELSE state END,
   account = CASE WHEN ?10 > last_event_id THEN ?6 ELSE account END,
   context = CASE WHEN ?10 > last_event_id THEN ?11 ELSE context END,
@@ -106,11 +106,12 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Conversation>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// The statement that stores how the agent left it. A turn that was over stays over.
-pub fn answered(id: &str, turn: i64, state: &str, now: Timestamp) -> Stmt {
+/// The statement that stores how the agent left it. A turn that was over stays over; an answer whose first run is not
+/// there (because it only repeats, or contradicts, an earlier one) changes nothing.
+pub fn answered(id: &str, turn: i64, state: &str, first_run: &str, now: Timestamp) -> Stmt {
     let sql = "-- conversation::answered
 UPDATE conversation SET state = CASE WHEN state = 'open' THEN ?3 ELSE state END, token_expires_at = ?4, updated_at = ?5
-WHERE id = ?1 AND turn = ?2";
+WHERE id = ?1 AND turn = ?2 AND (?6 = '' OR EXISTS (SELECT 1 FROM run WHERE id = ?6))";
     Stmt::new(
         sql,
         [
@@ -119,6 +120,7 @@ WHERE id = ?1 AND turn = ?2";
             state.into(),
             (now + TOKEN_LIFE).into(),
             now.into(),
+            first_run.into(),
         ],
     )
 }

@@ -138,11 +138,11 @@ pub fn finish(d: &Delivery, holder: &str) -> Stmt {
     )
 }
 
-/// Makes a failed or skipped delivery due now; whether there was one to make due.
+/// Makes a delivery that did not arrive due now; whether there was one to make due.
 pub async fn retry(ports: &Ports<'_>, id: &str, now: Timestamp) -> Result<bool> {
     let sql = "-- delivery::retry
 UPDATE delivery SET state = 'pending', due_at = ?2, note = NULL, updated_at = ?2, lease_by = NULL, lease_until = NULL
-WHERE id = ?1 AND (lease_until IS NULL OR lease_until < ?2) RETURNING id";
+WHERE id = ?1 AND state <> 'delivered' AND (lease_until IS NULL OR lease_until < ?2) RETURNING id";
     let row: Option<Value> = ports.sql.first(Stmt::new(sql, [id.into(), now.into()])).await?;
     Ok(row.is_some())
 }

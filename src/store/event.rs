@@ -339,6 +339,14 @@ UPDATE event SET due_at = ?3, lease_by = NULL, lease_until = NULL WHERE id = ?1 
     Stmt::new(sql, [id.into(), holder.into(), due_at.into()])
 }
 
+/// Ends an event that cannot be dispatched.
+pub fn fail(id: &str, holder: &str, why: &str) -> Stmt {
+    let sql = "-- event::fail
+UPDATE event SET state = 'failed', decision = ?3, lease_by = NULL, lease_until = NULL
+WHERE id = ?1 AND lease_by = ?2 AND state = 'pending'";
+    Stmt::new(sql, [id.into(), holder.into(), why.into()])
+}
+
 /// Ids of events that are due and that nobody holds, oldest first.
 pub fn due(now: Timestamp, limit: i64) -> Stmt {
     let sql = "-- event::due

@@ -96,11 +96,13 @@ pub struct Run {
 const INSERT: &str = "-- run::insert
 INSERT INTO run (id, conversation_id, fingerprint, ordinal, integration, connection_id, account, owner, action, inputs,
   status, unsettled, attempts, due_at, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?11, ?11, ?11)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?11, ?11, ?11
+WHERE ?1 = ?12 OR EXISTS (SELECT 1 FROM run WHERE id = ?12)
 ON CONFLICT (conversation_id, fingerprint, ordinal) DO NOTHING";
 
-/// The statement that stores a new run, unless the same callback has made it before.
-pub fn insert(run: &Run, fingerprint: &str, ordinal: usize) -> Stmt {
+/// The statement that stores a new run of a callback, unless the same callback was there before: `first` is the id of
+/// its first run, whose row decides for all.
+pub fn insert(run: &Run, first: &str, fingerprint: &str, ordinal: usize) -> Stmt {
     Stmt::new(
         INSERT,
         [
@@ -115,6 +117,7 @@ pub fn insert(run: &Run, fingerprint: &str, ordinal: usize) -> Stmt {
             run.action.as_str().into(),
             run.inputs.to_string().into(),
             run.created_at.into(),
+            first.into(),
         ],
     )
 }

@@ -63,6 +63,11 @@ impl Database {
         }
     }
 
+    /// Changes the database behind the hub's back.
+    pub fn write(&self, sql: &str) {
+        self.connection.borrow().execute(sql, []).unwrap();
+    }
+
     /// Asks the database something, as a test's own look behind the scenes.
     pub fn count(&self, sql: &str) -> i64 {
         self.connection.borrow().query_row(sql, [], |row| row.get(0)).unwrap()
