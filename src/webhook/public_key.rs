@@ -36,13 +36,19 @@ pub async fn verify(kind: Kind, spec: &PublicKey, view: &View<'_>, outside: Outs
     mac::feed(&spec.signed, &View { words, ..*view }, &mut message)?;
     let message = message.finish();
     let mut fits = false;
+    let mut unusable = None;
     for secret in view.keys.secrets.iter().filter(|s| !s.is_empty()) {
         for candidate in &sent {
-            fits |= one(kind, spec, secret, &candidate.bytes, &message, outside).await?;
+            match one(kind, spec, secret, &candidate.bytes, &message, outside).await {
+                Ok(fitting) => fits |= fitting,
+                // The other key of a rotation may still fit.
+                Err(fault @ Rejection::UnusableSecret(_)) => unusable = Some(fault),
+                Err(other) => return Err(other),
+            }
         }
     }
     if !fits {
-        return Err(Rejection::WrongSignature);
+        return Err(unusable.unwrap_or(Rejection::WrongSignature));
     }
     match (&spec.timestamp, timestamp) {
         (Some(window), Some(text)) => window::check(window, &text, view.keys, outside.now),

@@ -213,9 +213,14 @@ async fn by_id(
     let view = View { words, ..*view };
     let url = view.fill(&request.url).unwrap_or_default();
     let json = request.json.as_ref().map(|members| {
-        let fill = |(name, text): (&String, &Text)| (name.clone(), view.fill(text).unwrap_or_default().into());
-        Value::Object(members.iter().map(fill).collect())
+        let fill = |(name, text): (&String, &Text)| -> Result<(String, Value), Rejection> {
+            missing_setting(text, &view)?;
+            Ok((name.clone(), view.fill(text).unwrap_or_default().into()))
+        };
+        let members: Result<Map<_, _>, Rejection> = members.iter().map(fill).collect();
+        members.map(Value::Object)
     });
+    let json = json.transpose()?;
     let document = fetch(&url, json.as_ref(), false, outside).await?;
     let Some(pointer) = &request.pointer else {
         let text = String::from_utf8_lossy(&document);
@@ -226,6 +231,14 @@ async fn by_id(
     };
     let answer: Value = serde_json::from_slice(&document).map_err(|_| Rejection::UnknownKey)?;
     jwk(answer.pointer(pointer).ok_or(Rejection::UnknownKey)?, algorithm)
+}
+
+/// A setting that the key request needs and the connection lacks is a fault of the set-up: the service would refuse the
+/// request as if the key did not exist.
+fn missing_setting(text: &Text, view: &View<'_>) -> Result<(), Rejection> {
+    let lacks = |l: &Locator| matches!(l, Locator::Setting(_)) && view.find(l).is_none_or(|found| found.is_empty());
+    let missing = text.locators().find(|l| lacks(l));
+    missing.map_or(Ok(()), |l| Err(Rejection::MissingSetting(l.to_string())))
 }
 
 /// The SPKI of a JWK that is meant for this algorithm and still in use.

@@ -233,6 +233,10 @@ fn keys(entry: &Value, spec: &Webhook) -> KeyMaterial {
     {
         options.insert("variant".into(), chosen.name.clone().into());
     }
+    // Entries bring the keys along, so they do not name the client that would ask for them.
+    if entry["service"] == "plaid" {
+        options.entry("client_id").or_insert_with(|| "client".into());
+    }
     KeyMaterial {
         secrets: secrets(entry),
         registered_url: entry["url"].as_str().map(str::to_owned),
