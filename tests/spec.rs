@@ -319,6 +319,7 @@ impl Spoilt<'_> {
         };
         let good = match (must, &verdict) {
             (Must::BeRefused, Verdict::Refused(rejection)) => !rejection.is_our_fault(),
+            (Must::BeRefused | Must::Fail, Verdict::Unfit(_)) => true,
             (Must::Fail, Verdict::Refused(_)) | (Must::End, _) => true,
             (Must::Pass, Verdict::Events(..) | Verdict::Handshake(..)) => true,
             _ => false,
@@ -326,7 +327,7 @@ impl Spoilt<'_> {
         if !good {
             self.problems.push(format!("{what}: it becomes {}", short(&verdict)));
         }
-        matches!(verdict, Verdict::Refused(_))
+        matches!(verdict, Verdict::Refused(_) | Verdict::Unfit(_))
     }
 
     /// The same delivery a second later has the same ids.
@@ -420,16 +421,16 @@ impl Spoilt<'_> {
                 self.try_out(&format!("{text} as {names}"), Must::BeRefused, spoil(make));
             }
         }
-        let ids = self
-            .folder
-            .spec
-            .event
-            .delivery_id
-            .as_slice()
-            .iter()
-            .flat_map(Text::locators)
-            .cloned();
-        let places: Vec<Locator> = credentials(scheme).into_iter().flatten().chain(ids).collect();
+        // Of a signature's places all count, of others the first that is there.
+        let lists = !matches!(scheme, Scheme::Jwt(_));
+        let used = credentials(scheme).into_iter().enumerate().flat_map(|(index, group)| {
+            let there = group.into_iter().filter(|place| find(self.attempt, place).is_some());
+            let many = if lists && index == 0 { usize::MAX } else { 1 };
+            there.take(many).collect::<Vec<_>>()
+        });
+        let event = &self.folder.spec.event;
+        let ids = event.delivery_id.as_slice().iter().flat_map(Text::locators).cloned();
+        let places: Vec<Locator> = used.chain(ids).collect();
         for place in places.into_iter().filter(|place| find(self.attempt, place).is_some()) {
             self.doubled(scheme, &place);
         }
