@@ -4,6 +4,7 @@ use super::digest::sha256_hex;
 use super::view::{View, every};
 use super::{KeyMaterial, VerifiedHook, window};
 use crate::event::EventDraft;
+use crate::http::Method;
 use crate::manifest::webhook::{Event, Locator, Time, Webhook};
 use crate::time::{SECOND, Timestamp};
 
@@ -22,7 +23,10 @@ pub fn drafts(spec: &Webhook, hook: &VerifiedHook, now: Timestamp) -> Vec<EventD
     let event = &spec.event;
     let Some(document) = view.document() else {
         let mut draft = draft(event, &view, now, hook.body());
-        "unparsable".clone_into(&mut draft.kind);
+        // A GET has no body to read: it says everything in its head.
+        if hook.method() != Method::Get {
+            "unparsable".clone_into(&mut draft.kind);
+        }
         return vec![draft];
     };
     let items = match &event.items {
