@@ -66,9 +66,11 @@ fn readme(folder: &Folder, problems: &mut Vec<String>) {
     let headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
     let titled = headings.first().is_some_and(|title| title.starts_with("# "));
     let top: Vec<&str> = headings.into_iter().skip(1).filter(|h| h.starts_with("## ")).collect();
-    let all = HEADINGS.iter().all(|wanted| top.contains(wanted));
+    // A service that is also acted on has more to say, under headings of its own.
+    let needed = if folder.acts { &HEADINGS[2..] } else { &HEADINGS[..] };
+    let all = needed.iter().all(|wanted| top.contains(wanted));
     if !titled || !all {
-        problems.push(format!("its README needs a title and {HEADINGS:?}, it has {top:?}"));
+        problems.push(format!("its README needs a title and {needed:?}, it has {top:?}"));
     }
     for name in settings(&folder.raw) {
         if !text.contains(&name) {

@@ -33,6 +33,8 @@ pub struct Folder {
     pub raw: Value,
     /// The same as it is read.
     pub spec: Webhook,
+    /// Whether it has actions too.
+    pub acts: bool,
     /// Its fixtures by name, sorted.
     pub fixtures: Vec<(String, Fixture)>,
 }
@@ -299,6 +301,7 @@ fn folder(path: &Path, name: &str, problems: &mut Vec<String>) -> Result<Option<
     let Some(raw) = manifest.get_mut("webhook").map(Value::take) else {
         return Ok(None);
     };
+    let acts = manifest.get("actions").is_some();
     let mut fixtures = Vec::new();
     for file in list(&path.join("fixtures")) {
         let file_name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -314,6 +317,7 @@ fn folder(path: &Path, name: &str, problems: &mut Vec<String>) -> Result<Option<
         path: path.to_owned(),
         spec: serde_json::from_value(raw.clone()).map_err(|e| format!("manifest: {e}"))?,
         raw,
+        acts,
         fixtures,
     }))
 }
