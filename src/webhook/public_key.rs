@@ -36,19 +36,24 @@ pub async fn verify(kind: Kind, spec: &PublicKey, view: &View<'_>, outside: Outs
     mac::feed(&spec.signed, &View { words, ..*view }, &mut message)?;
     let message = message.finish();
     let mut fits = false;
-    let mut unusable = None;
+    let mut unfit = None;
     for secret in view.keys.secrets.iter().filter(|s| !s.is_empty()) {
         for candidate in &sent {
             match one(kind, spec, secret, &candidate.bytes, &message, outside).await {
-                Ok(fitting) => fits |= fitting,
-                // The other key of a rotation may still fit.
-                Err(fault @ Rejection::UnusableSecret(_)) => unusable = Some(fault),
+                Ok(fit) => {
+                    fits |= fit;
+                    unfit = Some(Rejection::WrongSignature);
+                }
+                // Another key, or another signature of the list, may be the right one.
+                Err(problem @ (Rejection::UnusableSecret(_) | Rejection::NoSecret | Rejection::Malformed(_))) => {
+                    unfit.get_or_insert(problem);
+                }
                 Err(other) => return Err(other),
             }
         }
     }
     if !fits {
-        return Err(unusable.unwrap_or(Rejection::WrongSignature));
+        return Err(unfit.unwrap_or(Rejection::NoSecret));
     }
     match (&spec.timestamp, timestamp) {
         (Some(window), Some(text)) => window::check(window, &text, view.keys, outside.now),
