@@ -4,7 +4,7 @@ use super::Call;
 use super::input::{Query, json_body, missing, ok, page, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
-use crate::hub::{NewConnection, webhook_path};
+use crate::hub::{ConnectionChange, NewConnection, webhook_path};
 use crate::id::Kind;
 use crate::store::connection::{self, Connection};
 use serde_json::{Value, json};
@@ -30,6 +30,19 @@ pub async fn show(call: &Call<'_>) -> Result<Response> {
     let id = path_id(call, Kind::Connection, "connection")?;
     let found = connection::find(&call.hub.ports, id).await?;
     let connection = found.ok_or_else(|| missing("connection"))?;
+    let mut shown = show_connection(call, &connection);
+    if let (Value::Object(members), Some(secret)) = (&mut shown, call.hub.learned_secret(&connection)?) {
+        members.insert("learned_webhook_secret".into(), json!(secret.expose()));
+    }
+    Ok(ok(&shown))
+}
+
+/// Changes the settings that are there.
+pub async fn change(call: &Call<'_>) -> Result<Response> {
+    let id = path_id(call, Kind::Connection, "connection")?;
+    let change: ConnectionChange = json_body(call).await?;
+    let changed = call.hub.change(id, change).await?;
+    let connection = changed.ok_or_else(|| missing("connection"))?;
     Ok(ok(&show_connection(call, &connection)))
 }
 

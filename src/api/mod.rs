@@ -70,7 +70,7 @@ async fn respond(
     matched: &Matched<'_>,
     trace_id: &str,
 ) -> Result<Response> {
-    if head.method == Method::Options && matched.route.method != Method::Options {
+    if head.method == Method::Options && matched.route.name != Route::Receive {
         return Ok(options(&matched.allow));
     }
     if matched.route.access == Access::Management {
@@ -101,6 +101,7 @@ async fn respond(
         Route::CreateConnection => connections::create(&call).await,
         Route::ListConnections => connections::list(&call).await,
         Route::ShowConnection => connections::show(&call).await,
+        Route::ChangeConnection => connections::change(&call).await,
         Route::DeleteConnection => connections::delete(&call).await,
         Route::ListIntegrations => integrations::list(&call).await,
         Route::ShowIntegration => integrations::show(&call).await,

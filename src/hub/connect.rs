@@ -5,11 +5,13 @@ use crate::action::egress;
 use crate::error::{Error, Result};
 use crate::id::{self, Kind};
 use crate::manifest::webhook::Webhook;
+use crate::registry::Integration;
 use crate::secret::Secret;
 use crate::settings;
 use crate::store::connection::{self, Connection};
+use crate::time::{HOUR, Timestamp};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Settings of every connection whose service sends webhooks, besides the service's own fields. True: a secret.
@@ -20,6 +22,24 @@ const WEBHOOK_FIELDS: [(&str, bool); 5] = [
     ("webhook_tolerance_s", false),
     ("variant", false),
 ];
+
+/// When a service handed over the connection's webhook secret; kept among the settings, made by the hub alone.
+const LEARNED_AT: &str = "webhook_secret_learned_at";
+
+/// Settings that are not secret, and those that are.
+type Checked = (Value, BTreeMap<String, Secret>);
+
+/// What is changed of a connection; what is not there stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionChange {
+    /// For people.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Settings to put in place of those of the same name; null takes one away.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+}
 
 /// What a connection is made from.
 #[derive(Debug, Deserialize)]
@@ -42,8 +62,66 @@ impl Hub<'_> {
     /// Checks, seals and stores a connection.
     pub async fn connect(&self, new: NewConnection) -> Result<Connection> {
         let integration = self.integration(&new.integration).await?;
+        let (config, secrets) = self.checked(&integration, new.config)?;
         let manifest = integration.manifest()?;
-        let mut fields = new.config;
+        let connection = Connection::new(
+            &self.ports,
+            id::new(Kind::Connection, self.ports.host),
+            &manifest.name,
+            new.name.unwrap_or_else(|| manifest.name.clone()),
+            new.owner,
+            config,
+            &secrets,
+        )?;
+        connection::insert(&self.ports, &connection).await?;
+        Ok(connection)
+    }
+
+    /// Changes a connection: `config` is merged into what there is (RFC 7396: null takes a field away), and checked as
+    /// a whole. Deliveries may be checked with the former settings for up to a minute.
+    pub async fn change(&self, id: &str, change: ConnectionChange) -> Result<Option<Connection>> {
+        let Some(found) = connection::find(&self.ports, id).await? else {
+            return Ok(None);
+        };
+        let integration = self.integration(&found.integration).await?;
+        let mut fields = found.config.as_object().cloned().unwrap_or_default();
+        let learned_at = fields.remove(LEARNED_AT);
+        for (name, secret) in found.open(&self.ports)? {
+            fields.insert(name, json!(secret.expose()));
+        }
+        for (name, value) in change.config {
+            match value {
+                Value::Null => fields.remove(&name),
+                value => fields.insert(name, value),
+            };
+        }
+        let (mut config, secrets) = self.checked(&integration, fields)?;
+        if let (Value::Object(members), Some(at)) = (&mut config, learned_at) {
+            members.insert(LEARNED_AT.to_owned(), at);
+        }
+        let name = change.name.unwrap_or_else(|| found.name.clone());
+        connection::change(&self.ports, &found, name, config, &secrets)
+            .await
+            .map(Some)
+    }
+
+    /// A webhook secret that the service handed over within the last hour: some services want their user to paste it
+    /// back to them, and nobody but the hub has seen it.
+    pub fn learned_secret(&self, connection: &Connection) -> Result<Option<Secret>> {
+        let learned_at = connection.config.get(LEARNED_AT).and_then(Value::as_str);
+        let recent = learned_at
+            .and_then(Timestamp::parse_rfc3339)
+            .is_some_and(|at| self.ports.host.now() < at + HOUR);
+        if !recent {
+            return Ok(None);
+        }
+        Ok(connection.open(&self.ports)?.remove("webhook_secret"))
+    }
+
+    /// Splits settings into those that are secret and those that are not, each checked.
+    fn checked(&self, integration: &Integration, config: Map<String, Value>) -> Result<Checked> {
+        let manifest = integration.manifest()?;
+        let mut fields = config;
         let mut secrets = BTreeMap::new();
         let mut config = Map::new();
         if let Some(webhook) = &manifest.webhook {
@@ -75,17 +153,7 @@ impl Hub<'_> {
             None => {}
         }
         config.extend(fields);
-        let connection = Connection::new(
-            &self.ports,
-            id::new(Kind::Connection, self.ports.host),
-            &manifest.name,
-            new.name.unwrap_or_else(|| manifest.name.clone()),
-            new.owner,
-            Value::Object(config),
-            &secrets,
-        )?;
-        connection::insert(&self.ports, &connection).await?;
-        Ok(connection)
+        Ok((Value::Object(config), secrets))
     }
 }
 

@@ -67,10 +67,6 @@ fn check_scope(manifest: &Manifest) -> Result<()> {
         m if m.conversation.is_some() => refuse("conversation"),
         m if !m.actions.is_empty() => refuse("actions"),
         m if m.webhook.is_none() => Err(Error::invalid("/webhook", "is missing")),
-        m if m.webhook.as_ref().is_some_and(|w| w.app_secret) => {
-            let message = "must not be set: a posted definition's secrets belong to connections";
-            Err(Error::invalid("/webhook/app_secret", message))
-        }
         m if m.name.len() > 64 => Err(Error::invalid("/name", "must have at most 64 characters")),
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ mod reject;
 mod sweep;
 
 pub use callback::{Answer, Answered, Asked};
-pub use connect::NewConnection;
+pub use connect::{ConnectionChange, NewConnection};
 pub use receive::webhook_path;
 pub use reject::Captured;
 

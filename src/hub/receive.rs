@@ -26,6 +26,9 @@ const CONFIRMATION: Limits = Limits {
     max_bytes: 256 * 1024,
 };
 
+/// The media type of a query that is a payload.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Whose secret a delivery is checked with, and whose event it becomes.
 pub(super) struct Recipient {
     source: String,
@@ -135,6 +138,8 @@ impl Hub<'_> {
             }));
         }
         let drafts = webhook::drafts(spec, &hook, at);
+        // A delivery by GET says everything in its query: that is then its payload.
+        let in_query = head.method == Method::Get && hook.body().is_empty();
         let arrival = Arrival {
             service: &manifest.name,
             source: &recipient.source,
@@ -142,8 +147,18 @@ impl Hub<'_> {
             owner: recipient.owner.as_deref(),
             trace_id,
             headers: &head.headers,
+            content_type: if in_query {
+                Some(FORM)
+            } else {
+                head.headers.get("content-type")
+            },
         };
-        let stored = event::insert_all(&self.ports, &arrival, &drafts, hook.into_body()).await?;
+        let payload = if in_query {
+            head.query.clone().into_bytes()
+        } else {
+            hook.into_body()
+        };
+        let stored = event::insert_all(&self.ports, &arrival, &drafts, payload).await?;
         for new in stored.iter().filter(|s| !s.duplicate) {
             self.call(&new.id).await;
         }

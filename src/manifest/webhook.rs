@@ -25,8 +25,9 @@ pub use scheme::{
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct Webhook {
-    /// Whether one secret of the whole app (from the environment) serves the route without a connection.
-    #[serde(default)]
+    /// Whether one secret of the whole app (from the environment) serves the route without a connection; yes if not
+    /// said. Not for services that need further settings, or whose secret comes with each subscription.
+    #[serde(default = "yes")]
     pub app_secret: bool,
     /// Most bytes that the service sends; the setting `PATCHBAY_MAX_BODY_BYTES` can only lower it.
     pub max_body_bytes: Option<usize>,
@@ -65,6 +66,10 @@ pub struct Setting {
     /// Whether a connection cannot receive without it.
     #[serde(default)]
     pub required: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn only_post() -> Vec<Method> {

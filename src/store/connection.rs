@@ -155,6 +155,40 @@ WHERE id = ?1 AND version = ?3 - 1 RETURNING id";
     Ok(())
 }
 
+/// Stores changed settings, unless somebody else changed them meanwhile.
+pub async fn change(
+    ports: &Ports<'_>,
+    c: &Connection,
+    name: String,
+    config: Value,
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<Connection> {
+    let changed = Connection {
+        name,
+        config,
+        secrets: seal(ports, &c.id, c.version + 1, secrets)?,
+        version: c.version + 1,
+        updated_at: ports.host.now(),
+        ..c.clone()
+    };
+    let sql = "-- connection::change
+UPDATE connection SET name = ?2, config = ?3, secrets = ?4, version = ?5, updated_at = ?6
+WHERE id = ?1 AND version = ?5 - 1 RETURNING id";
+    let params = [
+        changed.id.as_str().into(),
+        changed.name.as_str().into(),
+        changed.config.to_string().into(),
+        changed.secrets.as_str().into(),
+        changed.version.into(),
+        changed.updated_at.into(),
+    ];
+    let stored: Option<Value> = ports.sql.first(Stmt::new(sql, params)).await?;
+    ports.cache.remove(&cache_key(&c.id));
+    stored
+        .map(|_| changed)
+        .ok_or_else(|| Error::Conflict("the connection was changed at the same moment; read it and try again".into()))
+}
+
 fn find_statement(id: &str) -> Stmt {
     Stmt::new(
         "-- connection::find\nSELECT * FROM connection WHERE id = ?1",

@@ -25,6 +25,8 @@ pub struct Arrival<'a> {
     pub trace_id: &'a str,
     /// The request's headers.
     pub headers: &'a Headers,
+    /// Media type of the payload, as the request names it or, for a query that is the payload, a form's.
+    pub content_type: Option<&'a str>,
 }
 
 /// A row of `event` without its payload.
@@ -179,7 +181,7 @@ async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft],
         draft.occurred_at.into(),
         ports.host.now().into(),
         arrival.trace_id.into(),
-        arrival.headers.get("content-type").into(),
+        arrival.content_type.into(),
         masked(arrival.headers).into(),
         size.into(),
         payload_key.into(),
