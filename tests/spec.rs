@@ -414,7 +414,7 @@ impl Spoilt<'_> {
             }
             let names: Vec<String> = there.iter().map(ToString::to_string).collect();
             let names = names.join(" and ");
-            let spoil = |make: fn(&str) -> Option<String>| {
+            let spoil = |make: Make| {
                 let there = &there;
                 move |copy: &mut Attempt| there.iter().for_each(|place| replace(copy, place, make))
             };
@@ -532,8 +532,11 @@ fn bad_bodies() -> Vec<Vec<u8>> {
     ]
 }
 
+/// Makes another text of one, or nothing.
+type Make = fn(&str) -> Option<String>;
+
 /// Texts that no service sends where a credential should stand.
-const BAD_TEXTS: [(&str, fn(&str) -> Option<String>); 9] = [
+const BAD_TEXTS: [(&str, Make); 9] = [
     ("nothing", |_| Some(String::new())),
     ("a blank", |_| Some(" ".to_owned())),
     ("no hex and no base64", |_| Some("sha256=zz!".to_owned())),
@@ -676,7 +679,7 @@ fn find(attempt: &Attempt, place: &Locator) -> Option<String> {
 }
 
 /// Puts another text at a place, or nothing.
-fn replace(attempt: &mut Attempt, place: &Locator, make: fn(&str) -> Option<String>) {
+fn replace(attempt: &mut Attempt, place: &Locator, make: Make) {
     match place {
         Locator::Header(name) => {
             let value = header(attempt, name).and_then(make);
