@@ -5,6 +5,12 @@
 //! a Worker, for a connection of that tolerance: one JSON object of `accepted`, `answered:STATUS` or `refused:STATUS` by
 //! id.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "a program for the command line: it has the machine's clock, and JSON indexing makes members"
+)]
+
 #[path = "../tests/support/vectors.rs"]
 mod vectors;
 

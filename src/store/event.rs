@@ -288,14 +288,18 @@ async fn place(ports: &Ports<'_>, id: &str, body: Vec<u8>) -> Result<(Option<Str
 
 /// Headers as a JSON object for people and filters. What may be, or lead to, a secret is masked.
 fn masked(headers: &Headers) -> String {
-    const SECRET: [&str; 7] = [
+    const SECRET: [&str; 11] = [
         "authorization",
         "cookie",
         "token",
         "secret",
         "signature",
-        "key",
+        "hmac",
         "passcode",
+        "password",
+        "credential",
+        "api-key",
+        "apikey",
     ];
     let mut object = Map::new();
     for (name, value) in headers.iter() {
