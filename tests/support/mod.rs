@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test support")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses its own part")]
 
+pub mod scene;
+
 use async_trait::async_trait;
 use patchbay::api;
 use patchbay::http::{Head, Headers, Method, Request, Response};

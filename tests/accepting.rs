@@ -1,0 +1,194 @@
+//! What a 202 promises: stored once, whatever comes. Through the hub's own verbs, on real SQLite and a scripted network.
+
+mod support;
+
+use patchbay::http::Method;
+use patchbay::time::{DAY, MINUTE};
+use serde_json::{Value, json};
+use support::run;
+use support::scene::*;
+
+#[test]
+fn a_redelivery_stores_nothing_and_names_the_first() {
+    let world = world();
+
+    let first = deliver(&world, "d-1", "ping", b"{\"zen\":\"x\"}");
+    let second = deliver(&world, "d-1", "ping", b"{\"zen\":\"x\"}");
+
+    assert_eq!((first.0, second.0), (202, 202));
+    assert_eq!(first.1["duplicate"], false);
+    assert_eq!(second.1["duplicate"], true);
+    assert_eq!(first.1["id"], second.1["id"]);
+    assert_eq!(world.sql.count("SELECT count(*) FROM event"), 1);
+    assert_eq!(world.queue.waiting.borrow().len(), 1);
+}
+
+#[test]
+fn an_accepted_event_costs_one_statement() {
+    let world = world();
+
+    deliver(&world, "d-1", "ping", b"{}");
+
+    assert_eq!(*world.sql.ran.borrow(), ["event::insert"]);
+}
+
+#[test]
+fn a_database_out_of_reach_is_a_503_and_nothing_is_promised() {
+    let world = world();
+    world.sql.failing.set(1);
+
+    let (status, body) = deliver(&world, "d-1", "ping", b"{}");
+
+    assert_eq!((status, &body["code"]), (503, &json!("TEMPORARY_ERROR")));
+    assert_eq!(deliver(&world, "d-1", "ping", b"{}").1["duplicate"], false);
+}
+
+#[test]
+fn a_batch_is_stored_in_one_statement_each_item_once() {
+    let world = world();
+    let manifest = json!({
+        "name": "sendgrid-like", "version": "1.0.0", "description": "A service that sends lists",
+        "webhook": {
+            "verification": {"kind": "equals", "from": "header:X-Token"},
+            "event": {"items": "body:/*", "delivery_id": "item:/id", "type": "item"},
+        },
+    });
+    let (status, made) = world.api(Method::Post, "/api/v1/integration-definitions", &manifest);
+    assert_eq!((status, &made["status"]), (201, &json!("PUBLISHED")), "{made}");
+    let path = connection(&world, "sendgrid-like", json!({"webhook_secret": "test-token-1"}));
+    world.wait(2 * MINUTE);
+    let items = |ids: &[u32]| json!(ids.iter().map(|i| json!({"id": i, "n": "é"})).collect::<Vec<_>>()).to_string();
+    let send = |body: &str| {
+        let headers = [("x-token", "test-token-1"), ("content-type", "application/json")];
+        let reply = world.request(Method::Post, &path, &headers, body.as_bytes());
+        (reply.status, serde_json::from_slice::<Value>(&reply.body).unwrap())
+    };
+    world.sql.ran.borrow_mut().clear();
+
+    let first = send(&items(&[1, 2, 3]));
+    assert_eq!((first.0, &first.1["duplicate"]), (202, &json!(false)));
+    assert_eq!(
+        *world.sql.ran.borrow(),
+        ["definition::find", "connection::find", "event::insert_items"],
+        "and from then on one"
+    );
+    world.sql.ran.borrow_mut().clear();
+    send(&items(&[4]));
+    assert_eq!(*world.sql.ran.borrow(), ["event::insert_items"]);
+
+    let again = send(&items(&[2, 3, 5]));
+    assert_eq!((again.0, &again.1["duplicate"]), (202, &json!(true)));
+    assert_eq!(world.sql.count("SELECT count(*) FROM event"), 5);
+    assert_eq!(world.queue.waiting.borrow().len(), 5);
+    assert_eq!(
+        world
+            .sql
+            .count("SELECT count(*) FROM event WHERE type = 'sendgrid-like.item' AND payload LIKE '%é%'"),
+        5
+    );
+    assert_eq!(send("[]").0, 202);
+}
+
+#[test]
+fn a_secret_that_is_handed_over_is_believed_once_and_early() {
+    let world = world();
+    let body = json!({"integration": "asana", "config": {}});
+    let (_, made) = world.api(Method::Post, "/api/v1/connections", &body);
+    let path = made["webhook_path"].as_str().unwrap().to_owned();
+    let shake = |secret: &str| world.request(Method::Post, &path, &[("x-hook-secret", secret)], b"");
+    let signed = |secret: &str| {
+        let signature = mac(secret, b"{\"events\":[]}");
+        world
+            .request(
+                Method::Post,
+                &path,
+                &[("x-hook-signature", &signature)],
+                b"{\"events\":[]}",
+            )
+            .status
+    };
+
+    let reply = shake("test-first-secret");
+    assert_eq!(
+        (reply.status, reply.headers.get("x-hook-secret")),
+        (200, Some("test-first-secret"))
+    );
+    assert_eq!(signed("test-first-secret"), 200);
+    shake("test-other-secret");
+    assert_eq!(signed("test-other-secret"), 401, "none that comes later");
+    assert_eq!(signed("test-first-secret"), 200);
+
+    let (_, late) = world.api(Method::Post, "/api/v1/connections", &body);
+    world.wait(61 * MINUTE);
+    let path = late["webhook_path"].as_str().unwrap();
+    world.request(Method::Post, path, &[("x-hook-secret", "test-late-secret")], b"");
+    let shown = world.api(
+        Method::Get,
+        &format!("/api/v1/connections/{}", late["id"].as_str().unwrap()),
+        &Value::Null,
+    );
+    assert_eq!(shown.1["config"]["webhook_secret_learned_at"], Value::Null);
+}
+
+#[test]
+fn refusals_are_sampled_and_a_forger_spends_nothing_more() {
+    let world = world();
+    world.sql.ran.borrow_mut().clear();
+    for at in 0..100 {
+        let headers = [("x-hub-signature-256", "sha256=00"), ("x-github-event", "ping")];
+        let body = format!("{{\"n\":{at}}}");
+        let reply = world.request(
+            Method::Post,
+            "/api/integration/github/events",
+            &headers,
+            body.as_bytes(),
+        );
+        assert_eq!(reply.status, 401);
+    }
+    assert_eq!(world.sql.ran.borrow().len(), 5);
+
+    let (_, list) = world.api(Method::Get, "/api/v1/rejections?service=github", &Value::Null);
+    let sample = &list["data"][0];
+    assert_eq!(list["data"].as_array().unwrap().len(), 5);
+    assert_eq!(
+        (&sample["cause"], &sample["releasable"]),
+        (&json!("wrong_signature"), &json!(false))
+    );
+    assert_eq!(sample["body_sha256"].as_str().unwrap().len(), 64);
+    world.wait(8 * DAY);
+    run(world.hub().tick());
+    assert_eq!(world.sql.count("SELECT count(*) FROM rejection"), 0);
+}
+
+#[test]
+fn what_was_refused_for_a_wrong_secret_is_released_when_it_is_mended() {
+    let world = world();
+    world.set("PATCHBAY_KEEP_REJECTED_HOURS", "24");
+    world.set("GITHUB_WEBHOOK_SECRET", "test-wrong-secret");
+    let body = comment("hello").to_string();
+    assert_eq!(deliver(&world, "d-1", "issue_comment", body.as_bytes()).0, 401);
+    let (_, list) = world.api(Method::Get, "/api/v1/rejections", &Value::Null);
+    let path = format!("/api/v1/rejections/{}/release", list["data"][0]["id"].as_str().unwrap());
+    assert_eq!(
+        world
+            .sql
+            .count("SELECT count(*) FROM rejection WHERE request LIKE '%hello%'"),
+        0,
+        "sealed"
+    );
+
+    assert_eq!(world.api(Method::Post, &path, &Value::Null).0, 409, "still wrong");
+    world.set("GITHUB_WEBHOOK_SECRET", SECRET);
+    let (status, taken) = world.api(Method::Post, &path, &Value::Null);
+    assert_eq!((status, &taken["duplicate"]), (202, &json!(false)));
+
+    let shown = world
+        .api(
+            Method::Get,
+            &format!("/api/v1/events/{}", taken["id"].as_str().unwrap()),
+            &Value::Null,
+        )
+        .1;
+    assert_eq!(shown["data"]["comment"]["body"], "hello");
+    assert_eq!(world.api(Method::Post, &path, &Value::Null).0, 409, "once");
+}

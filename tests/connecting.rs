@@ -1,0 +1,96 @@
+//! Connections: changed, rotated, never shown. Through the hub's own verbs, on real SQLite and a scripted network.
+
+mod support;
+
+use patchbay::http::Method;
+use patchbay::time::MINUTE;
+use serde_json::{Value, json};
+use support::scene::*;
+
+#[test]
+fn a_connection_is_changed_and_its_secret_rotated() {
+    let world = world();
+    let (_, made) = world.api(
+        Method::Post,
+        "/api/v1/connections",
+        &json!({"integration": "github", "config": {"webhook_secret": "test-old-secret"}}),
+    );
+    let path = made["webhook_path"].as_str().unwrap().to_owned();
+    let of = format!("/api/v1/connections/{}", made["id"].as_str().unwrap());
+    let send = |secret: &str, id: &str| {
+        let signature = format!("sha256={}", mac(secret, b"{}"));
+        let headers = [
+            ("x-github-event", "ping"),
+            ("x-github-delivery", id),
+            ("x-hub-signature-256", &signature),
+        ];
+        world.request(Method::Post, &path, &headers, b"{}").status
+    };
+    assert_eq!(send("test-old-secret", "d-1"), 202);
+
+    let rotated =
+        json!({"config": {"webhook_secret": "test-new-secret", "webhook_secret_previous": "test-old-secret"}});
+    let (status, shown) = world.api(Method::Patch, &of, &rotated);
+    assert_eq!(
+        (status, shown["config"].to_string().contains("secret")),
+        (200, false),
+        "{shown}"
+    );
+    assert_eq!(
+        (send("test-new-secret", "d-2"), send("test-old-secret", "d-3")),
+        (202, 202)
+    );
+
+    assert_eq!(
+        world
+            .api(
+                Method::Patch,
+                &of,
+                &json!({"config": {"webhook_secret_previous": null}})
+            )
+            .0,
+        200
+    );
+    assert_eq!(
+        (send("test-new-secret", "d-4"), send("test-old-secret", "d-5")),
+        (202, 401)
+    );
+
+    for bad in [
+        json!({"config": {"no_such": 1}}),
+        json!({"integration": "gitlab"}),
+        json!({"config": {"webhook_secret": ""}}),
+    ] {
+        assert_eq!(world.api(Method::Patch, &of, &bad).0, 400, "{bad}");
+    }
+    assert_eq!(send("test-new-secret", "d-6"), 202, "a refused change changes nothing");
+}
+
+#[test]
+fn a_learned_secret_can_be_read_for_an_hour() {
+    let world = world();
+    let (_, made) = world.api(
+        Method::Post,
+        "/api/v1/connections",
+        &json!({"integration": "notion", "config": {}}),
+    );
+    let of = format!("/api/v1/connections/{}", made["id"].as_str().unwrap());
+    let token = br#"{"verification_token":"secret_test_token_0123456789"}"#;
+    let headers = [("content-type", "application/json")];
+    assert_eq!(
+        world
+            .request(Method::Post, made["webhook_path"].as_str().unwrap(), &headers, token)
+            .status,
+        200
+    );
+
+    assert_eq!(
+        world.api(Method::Get, &of, &Value::Null).1["learned_webhook_secret"],
+        "secret_test_token_0123456789"
+    );
+    world.wait(61 * MINUTE);
+    assert_eq!(
+        world.api(Method::Get, &of, &Value::Null).1["learned_webhook_secret"],
+        Value::Null
+    );
+}
