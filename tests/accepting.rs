@@ -1,4 +1,6 @@
-//! What a 202 promises: stored once, whatever comes. Through the hub's own verbs, on real SQLite and a scripted network.
+//! What a 202 promises: stored once, whatever comes.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
 
 mod support;
 

@@ -1,4 +1,6 @@
-//! What an answer becomes: one comment, whatever is lost on the way. Through the hub's own verbs, on real SQLite and a scripted network.
+//! What an answer becomes: one comment, whatever is lost on the way.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
 
 mod support;
 

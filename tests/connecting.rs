@@ -1,4 +1,6 @@
-//! Connections: changed, rotated, never shown. Through the hub's own verbs, on real SQLite and a scripted network.
+//! Connections: changed, rotated, never shown.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
 
 mod support;
 

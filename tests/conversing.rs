@@ -1,4 +1,6 @@
-//! Who reaches the agent, and where its answers may go. Through the hub's own verbs, on real SQLite and a scripted network.
+//! Who reaches the agent, and where its answers may go.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
 
 mod support;
 

@@ -1,4 +1,6 @@
-//! What reaches destinations: at least once, in good time, or seen to have failed. Through the hub's own verbs, on real SQLite and a scripted network.
+//! What reaches destinations: at least once, in good time, or seen to have failed.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! A hub that is set up, a service that answers as it does, an agent and a subscriber that listen.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "test support may fail loudly; JSON indexing gives null"
+)]
+
 use super::{World, json_reply, run};
 use hmac::{Hmac, KeyInit, Mac};
 use patchbay::http::{Method, Response};
