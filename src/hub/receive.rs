@@ -45,7 +45,7 @@ pub(super) struct Recipient {
 pub(super) struct Taken {
     /// The first event of it, if it holds any.
     pub(super) first: Option<Stored>,
-    /// What the protocol answers instead.
+    /// What the protocol answers instead of the hub's own 202.
     reply: Option<Response>,
 }
 
@@ -86,10 +86,7 @@ impl Hub<'_> {
             .take(manifest, spec, &recipient, head, bytes, now, trace_id)
             .await?
         {
-            Ok(taken) => Ok(taken
-                .reply
-                .or_else(|| webhook::reply(spec, &head.path))
-                .unwrap_or_else(|| accepted(taken.first.as_ref(), trace_id))),
+            Ok(taken) => Ok(taken.reply.unwrap_or_else(|| accepted(taken.first.as_ref(), trace_id))),
             Err((why, hook)) => {
                 self.refuse(spec, head, Some(&hook.body), &recipient, &why, manifest, trace_id)
                     .await
@@ -153,6 +150,7 @@ impl Hub<'_> {
                 head.headers.get("content-type")
             },
         };
+        let reply = webhook::reply(spec, &head.path, keys, &hook);
         let payload = if in_query {
             head.query.clone().into_bytes()
         } else {
@@ -164,7 +162,7 @@ impl Hub<'_> {
         }
         Ok(Ok(Taken {
             first: stored.into_iter().next(),
-            reply: None,
+            reply,
         }))
     }
 

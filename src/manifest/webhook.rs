@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 pub use event::{Event, Time, Unit};
-pub use handshake::{Challenge, Condition, Handshake, Replies, Reply};
+pub use handshake::{Case, Challenge, Condition, Handshake, Replies, Reply};
 pub use locator::{Locator, Part, Pointer, Text};
 pub use scheme::{
     BodyHash, Encoding, Equals, Form, Hash, Jwt, JwtKeys, KeyEncoding, KeyRequest, Mac, Named, Presence, PublicKey,

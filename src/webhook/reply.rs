@@ -1,17 +1,20 @@
 //! Replies that the protocol wants in place of the hub's own.
 
 use super::view::{View, Words};
-use super::{IncomingHook, KeyMaterial, Rejection};
+use super::{IncomingHook, KeyMaterial, Rejection, VerifiedHook, select};
 use crate::http::{Headers, Method, Response};
 use crate::manifest::webhook::{Replies, Reply, Text, Webhook};
 use serde_json::Value;
 use std::cell::OnceCell;
 
-/// What is replied to a stored delivery in place of 202, if the manifest says so. `path` is the path of the request:
-/// some paths have replies of their own.
-pub fn reply(spec: &Webhook, path: &str) -> Option<Response> {
-    let accepted = replies(spec, path).accepted.as_ref()?;
-    Some(with_reason(accepted, None, 200))
+/// What is replied to a delivery, once it is stored, in place of 202, if the manifest says so. `path` is the path of the
+/// request: some paths have replies of their own.
+pub fn reply(spec: &Webhook, path: &str, keys: &KeyMaterial, hook: &VerifiedHook) -> Option<Response> {
+    let replies = replies(spec, path);
+    let view = hook.view(keys);
+    let case = replies.cases.iter().find(|case| select::holds(&case.when, &view));
+    let reply = case.map(|case| &case.reply).or(replies.accepted.as_ref())?;
+    Some(with_reason(reply, None, 200))
 }
 
 /// What is replied to a refused delivery in place of the problem document, if the manifest says so. Faults of the

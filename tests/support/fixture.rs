@@ -242,7 +242,7 @@ impl Attempt {
             return Ok(Verdict::Handshake(reply, confirm));
         }
         let drafts = webhook::drafts(spec, &hook, self.now);
-        Ok(Verdict::Events(drafts, webhook::reply(spec, &self.path)))
+        Ok(Verdict::Events(drafts, webhook::reply(spec, &self.path, &keys, &hook)))
     }
 
     fn key_material(&self) -> KeyMaterial {

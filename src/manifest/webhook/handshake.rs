@@ -125,6 +125,17 @@ pub struct Reply {
     pub headers: BTreeMap<String, Text>,
 }
 
+/// A reply to deliveries of one kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Case {
+    /// What the verified delivery must look like.
+    pub when: Condition,
+    /// The reply.
+    pub reply: Reply,
+}
+
 /// Replies in place of the hub's own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -132,6 +143,8 @@ pub struct Reply {
 pub struct Replies {
     /// In place of 202 for a stored delivery.
     pub accepted: Option<Reply>,
+    /// The same for deliveries of a kind of their own; the first that fits comes before `accepted`.
+    pub cases: Vec<Case>,
     /// In place of the problem document for a refused one; `{reason}` says why.
     pub refused: Option<Reply>,
 }
