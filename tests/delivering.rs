@@ -22,7 +22,22 @@ fn a_queue_out_of_reach_costs_time_and_no_event() {
     assert_eq!(world.net.to(SUBSCRIBER).len(), 0);
 
     run(world.hub().tick());
-    assert_eq!(world.net.to(SUBSCRIBER).len(), 1);
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 1, "the sweep does it by itself");
+}
+
+#[test]
+fn a_thousand_events_that_were_left_behind_are_worked_off() {
+    let world = world();
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    for at in 0..1_000 {
+        assert_eq!(deliver(&world, &format!("d-{at}"), "ping", b"{}").0, 202);
+    }
+    world.queue.waiting.borrow_mut().clear();
+
+    for minute in 1..=10 {
+        sweep(&world);
+        assert_eq!(world.net.to(SUBSCRIBER).len(), minute * 100);
+    }
 }
 
 #[test]

@@ -5,11 +5,16 @@ use crate::store::{delivery, event, run};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-/// Most rows of each kind that one sweep takes on: each may cost a few subrequests, and the free plan has 50.
-const PER_KIND: i64 = 10;
+/// Most rows of each kind that one sweep takes on. A wake is one call of the platform, of which it allows 1,000.
+const PER_KIND: i64 = 100;
+
+/// Most rows that a sweep works off by itself where the queue does not take them: each may cost a few requests to the
+/// outside, and the free plan has 50.
+const BY_ITSELF: usize = 10;
 
 impl Hub<'_> {
-    /// Does what is due and was not woken: a lost queue message, a worker that died, a wait longer than a queue holds.
+    /// Wakes what is due and was not woken: a lost queue message, a worker that died, a wait longer than a queue holds.
+    /// Waking what is on its way already does no harm.
     pub async fn tick(&self) {
         let now = self.ports.host.now();
         let mut statements = vec![
@@ -21,22 +26,32 @@ impl Hub<'_> {
         let found = match self.ports.sql.batch(statements).await {
             Ok(found) => found,
             Err(error) => {
+                let message = error.to_string();
                 self.ports
                     .host
-                    .log(&json!({"level": "error", "job": "sweep", "message": error.to_string()}));
+                    .log(&json!({"level": "error", "job": "sweep", "message": message}));
                 return;
             }
         };
-        let ids: Vec<String> = found
+        let ids: Vec<&str> = found
             .iter()
             .flatten()
-            .filter_map(|row| row.get("id").and_then(Value::as_str).map(str::to_owned))
+            .filter_map(|row| row.get("id").and_then(Value::as_str))
             .collect();
-        join_all(ids.iter().map(|id| self.take_up(id))).await;
+        let refused = join_all(ids.iter().map(|id| self.try_wake(id))).await;
+        let left: Vec<&str> = refused.into_iter().flatten().take(BY_ITSELF).collect();
+        join_all(left.iter().map(|id| self.take_up(id))).await;
         if !ids.is_empty() {
-            self.ports.host.log(&json!({"job": "sweep", "found": ids.len()}));
+            let line = json!({"job": "sweep", "found": ids.len(), "by_itself": left.len()});
+            self.ports.host.log(&line);
         }
     }
+
+    /// The id, if the queue does not take it.
+    async fn try_wake<'i>(&self, id: &'i str) -> Option<&'i str> {
+        self.ports.queue.wake(id, 0).await.err().map(|_| id)
+    }
+
     /// Does what is due, and sees to it that what is due again soon need not wait for the next sweep.
     async fn take_up(&self, id: &str) {
         if let Woken::Again { after_s } = self.wake(id).await {

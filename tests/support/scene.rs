@@ -140,7 +140,13 @@ pub fn comes_back(world: &World) {
     world.sql.failing.set(0);
     world.queue.waiting.borrow_mut().clear();
     world.wait(4 * MINUTE);
+    sweep(world);
+}
+
+/// What cron does, and what it sets off.
+pub fn sweep(world: &World) {
     run(world.hub().tick());
+    world.work();
 }
 
 /// A connection of `service` with these settings.
