@@ -194,3 +194,17 @@ fn what_was_refused_for_a_wrong_secret_is_released_when_it_is_mended() {
     assert_eq!(shown["data"]["comment"]["body"], "hello");
     assert_eq!(world.api(Method::Post, &path, &Value::Null).0, 409, "once");
 }
+
+#[test]
+fn an_event_whose_payload_is_gone_still_tells_its_story() {
+    let world = world();
+    let large = json!({"text": "x".repeat(1_100_000)}).to_string();
+    let (_, made) = deliver(&world, "d-1", "ping", large.as_bytes());
+    world.blobs.0.borrow_mut().clear();
+
+    let of = format!("/api/v1/events/{}", made["id"].as_str().unwrap());
+    let (status, shown) = world.api(Method::Get, &of, &Value::Null);
+
+    assert_eq!((status, &shown["data"]), (200, &Value::Null));
+    assert!(shown["payload_error"].as_str().unwrap().contains("payload"), "{shown}");
+}

@@ -261,3 +261,35 @@ fn an_idempotency_key_stands_for_one_answer() {
     world.work();
     assert_eq!(comments(&world), 2);
 }
+
+#[test]
+fn a_refused_answer_leaves_the_conversation_as_it_was() {
+    let world = world();
+    destination(&world, AGENT, "agent", &[]);
+    mention(&world, "d-1", "@patchbay look");
+    world.work();
+    let letter = letters(&world)[0].clone();
+    let token = format!("Bearer {}", letter["data"]["callback"]["token"].as_str().unwrap());
+    let headers = [
+        ("authorization", token.as_str()),
+        ("content-type", "application/json"),
+        ("idempotency-key", "k1"),
+    ];
+    let send = |mut body: Value| {
+        body["conversation_id"] = letter["data"]["conversation_id"].clone();
+        let body = body.to_string();
+        world
+            .request(Method::Post, "/api/v1/webhooks", &headers, body.as_bytes())
+            .status
+    };
+
+    assert_eq!(send(json!({"status": "progress", "message": "working"})), 202);
+    assert_eq!(send(json!({"status": "completed"})), 409);
+
+    assert_eq!(
+        world
+            .sql
+            .count("SELECT count(*) FROM conversation WHERE state = 'open'"),
+        1
+    );
+}

@@ -69,30 +69,15 @@ fn a_connection_is_changed_and_its_secret_rotated() {
 }
 
 #[test]
-fn a_learned_secret_can_be_read_for_an_hour() {
+fn a_learned_secret_can_be_read_for_an_hour_and_one_that_was_set_never() {
     let world = world();
-    let (_, made) = world.api(
-        Method::Post,
-        "/api/v1/connections",
-        &json!({"integration": "notion", "config": {}}),
-    );
-    let of = format!("/api/v1/connections/{}", made["id"].as_str().unwrap());
-    let token = br#"{"verification_token":"secret_test_token_0123456789"}"#;
-    let headers = [("content-type", "application/json")];
-    assert_eq!(
-        world
-            .request(Method::Post, made["webhook_path"].as_str().unwrap(), &headers, token)
-            .status,
-        200
-    );
+    let shown = |of: &str| world.api(Method::Get, of, &Value::Null).1["learned_webhook_secret"].clone();
+    let (kept, replaced) = (learned(&world), learned(&world));
+    let set = json!({"config": {"webhook_secret": "test-secret-of-a-person"}});
+    assert_eq!(world.api(Method::Patch, &replaced, &set).0, 200);
 
-    assert_eq!(
-        world.api(Method::Get, &of, &Value::Null).1["learned_webhook_secret"],
-        "secret_test_token_0123456789"
-    );
+    assert_eq!(shown(&kept), "secret_test_token_0123456789");
+    assert_eq!(shown(&replaced), Value::Null);
     world.wait(61 * MINUTE);
-    assert_eq!(
-        world.api(Method::Get, &of, &Value::Null).1["learned_webhook_secret"],
-        Value::Null
-    );
+    assert_eq!(shown(&kept), Value::Null);
 }

@@ -143,7 +143,7 @@ fn one_destination_that_cannot_be_served_repeats_nothing_to_the_others() {
     destination(&world, SUBSCRIBER, "subscriber", &[]);
     world
         .sql
-        .write("UPDATE destination SET secret = 'v1|gone|AAAA|AAAA' WHERE id = (SELECT min(id) FROM destination)");
+        .write("UPDATE destination SET secret = 'v1|k1|AAAA|AAAA' WHERE id = (SELECT min(id) FROM destination)");
 
     deliver(&world, "d-1", "ping", b"{}");
     world.work();
@@ -173,5 +173,31 @@ fn what_was_delivered_is_not_tried_again() {
     let (status, body) = world.api(Method::Post, &format!("/api/v1/deliveries/{id}/retry"), &Value::Null);
 
     assert_eq!((status, &body["code"]), (409, &json!("CONFLICT")));
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 1);
+}
+
+#[test]
+fn a_key_that_was_taken_out_by_mistake_costs_time_and_no_delivery() {
+    let world = world();
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    let ring = world.machine.vars.borrow()["PATCHBAY_ENCRYPTION_KEYS"].clone();
+    world.set(
+        "PATCHBAY_ENCRYPTION_KEYS",
+        "k2:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    );
+    let (_, made) = deliver(&world, "d-1", "ping", b"{}");
+    run(world.hub().wake(made["id"].as_str().unwrap()));
+    let (_, list) = world.api(Method::Get, "/api/v1/deliveries", &Value::Null);
+    assert_eq!(list["data"][0]["status"], "pending");
+    assert!(
+        list["data"][0]["attempts"][0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("`k1`")
+    );
+
+    world.set("PATCHBAY_ENCRYPTION_KEYS", &ring);
+    world.work();
+
     assert_eq!(world.net.to(SUBSCRIBER).len(), 1);
 }

@@ -37,10 +37,13 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
 pub async fn show(call: &Call<'_>) -> Result<Response> {
     let full = find(call).await?;
     let deliveries = delivery::of_event(&call.hub.ports, &full.event.id).await?;
-    let (body, payload) = call.hub.document(&full).await?;
     let mut shown = show_event(&full.event);
-    for (name, value) in envelope::data(&full.event, &body, &payload) {
-        shown.insert(name, value);
+    match call.hub.document(&full).await {
+        Ok((body, payload)) => shown.extend(envelope::data(&full.event, &body, &payload)),
+        // The story of an event whose payload cannot be read is the one that is wanted most.
+        Err(error) => {
+            shown.insert("payload_error".into(), json!(error.public_detail()));
+        }
     }
     let headers: Value = serde_json::from_str(&full.headers).unwrap_or_default();
     shown.insert("headers".into(), headers);

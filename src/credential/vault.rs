@@ -94,8 +94,8 @@ impl KeyRing {
             return Err(fault());
         };
         let (_, master) = self.0.iter().find(|(k, _)| k == kid).ok_or_else(|| {
-            Error::Internal(format!(
-                "the key `{kid}` that sealed {} {} is no longer in {SETTING}",
+            Error::temporary(format!(
+                "the key `{kid}` that sealed {} {} is not in the setting `{SETTING}`; put it back",
                 place.table, place.id
             ))
         })?;

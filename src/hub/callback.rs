@@ -96,6 +96,7 @@ impl Hub<'_> {
             &conversation.id,
             conversation.turn,
             state,
+            &fingerprint,
             &first,
             now,
         ));

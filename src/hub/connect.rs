@@ -85,7 +85,10 @@ impl Hub<'_> {
         };
         let integration = self.integration(&found.integration).await?;
         let mut fields = found.config.as_object().cloned().unwrap_or_default();
-        let learned_at = fields.remove(LEARNED_AT);
+        // A secret that a person sets is not one that was learned, and is never shown.
+        let learned_at = fields
+            .remove(LEARNED_AT)
+            .filter(|_| !change.config.contains_key("webhook_secret"));
         for (name, secret) in found.open(&self.ports)? {
             fields.insert(name, json!(secret.expose()));
         }

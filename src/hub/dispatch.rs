@@ -183,12 +183,7 @@ impl Hub<'_> {
         let mut statements = Vec::new();
         match found {
             (Some(full), Some(destination)) if destination.enabled => {
-                let opened = self.open(full).await?;
-                let plan = match delivery.message {
-                    Message::Event => Plan::none(None),
-                    Message::Started | Message::Followed => self.plan(&opened).await?,
-                };
-                let (tried, disabled) = self.try_once(&opened, &plan, &destination, delivery).await;
+                let (tried, disabled) = self.try_later(full, &destination, delivery).await;
                 delivery = tried;
                 if let Some(reason) = disabled {
                     statements.push(destination::disable(&destination.id, reason, delivery.updated_at));
@@ -209,6 +204,27 @@ impl Hub<'_> {
         let wait = delivery.due_at.map(|at| at.0 - self.ports.host.now().0);
         self.ports.sql.batch(statements).await?;
         Ok(wait)
+    }
+
+    /// One later try; what cannot even be prepared counts as one that failed.
+    async fn try_later(
+        &self,
+        full: Full,
+        destination: &Destination,
+        delivery: Delivery,
+    ) -> (Delivery, Option<&'static str>) {
+        let prepared = async {
+            let opened = self.open(full).await?;
+            let plan = match delivery.message {
+                Message::Event => Plan::none(None),
+                Message::Started | Message::Followed => self.plan(&opened).await?,
+            };
+            Ok((opened, plan))
+        };
+        match prepared.await {
+            Ok((opened, plan)) => self.try_once(&opened, &plan, destination, delivery).await,
+            Err(error) => (self.put_off(delivery, &error), None),
+        }
     }
 
     /// An event's payload as JSON (null where it is none), and its exact bytes.

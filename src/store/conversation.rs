@@ -106,12 +106,13 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Conversation>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// The statement that stores how the agent left it. A turn that was over stays over; an answer whose first run is not
-/// there (because it only repeats, or contradicts, an earlier one) changes nothing.
-pub fn answered(id: &str, turn: i64, state: &str, first_run: &str, now: Timestamp) -> Stmt {
+/// The statement that stores how the agent left it. A turn that was over stays over; an answer that only repeats, or
+/// contradicts, an earlier one of the same fingerprint (its first run is not there) changes nothing.
+pub fn answered(id: &str, turn: i64, state: &str, fingerprint: &str, first_run: &str, now: Timestamp) -> Stmt {
     let sql = "-- conversation::answered
 UPDATE conversation SET state = CASE WHEN state = 'open' THEN ?3 ELSE state END, token_expires_at = ?4, updated_at = ?5
-WHERE id = ?1 AND turn = ?2 AND (?6 = '' OR EXISTS (SELECT 1 FROM run WHERE id = ?6))";
+WHERE id = ?1 AND turn = ?2 AND (EXISTS (SELECT 1 FROM run WHERE id = ?6)
+  OR ?6 = '' AND NOT EXISTS (SELECT 1 FROM run WHERE conversation_id = ?1 AND fingerprint = ?7))";
     Stmt::new(
         sql,
         [
@@ -121,6 +122,7 @@ WHERE id = ?1 AND turn = ?2 AND (?6 = '' OR EXISTS (SELECT 1 FROM run WHERE id =
             (now + TOKEN_LIFE).into(),
             now.into(),
             first_run.into(),
+            fingerprint.into(),
         ],
     )
 }

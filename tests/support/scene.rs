@@ -156,3 +156,14 @@ pub fn connection(world: &World, service: &str, config: Value) -> String {
     assert_eq!(status, 201, "{made}");
     made["webhook_path"].as_str().unwrap().to_owned()
 }
+
+/// A connection whose secret the service handed over; its path in the API.
+pub fn learned(world: &World) -> String {
+    let new = json!({"integration": "notion", "config": {}});
+    let (_, made) = world.api(Method::Post, "/api/v1/connections", &new);
+    let path = made["webhook_path"].as_str().unwrap();
+    let token = br#"{"verification_token":"secret_test_token_0123456789"}"#;
+    let reply = world.request(Method::Post, path, &[("content-type", "application/json")], token);
+    assert_eq!(reply.status, 200);
+    format!("/api/v1/connections/{}", made["id"].as_str().unwrap())
+}

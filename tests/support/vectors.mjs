@@ -138,10 +138,12 @@ export function services() {
 
 /** What a connection is made from for a fixture. */
 export function connectionForFixture({ service, name, secrets: [current, previous] = [], options = {}, webhook_url: url }, config = {}) {
+  const required = Object.entries(manifestOf(service).webhook.settings ?? {}).filter(([, setting]) => setting.required);
   return {
     integration: service,
     name,
     config: {
+      ...Object.fromEntries(required.map(([setting]) => [setting, `${setting} of ${name}`])),
       ...options,
       ...(current && { webhook_secret: current }),
       ...(previous && { webhook_secret_previous: previous }),
