@@ -5,6 +5,7 @@
 //! text goes to the log, never to the caller.
 
 use serde::Serialize;
+use serde_path_to_error::Segment;
 use thiserror::Error;
 
 /// `Result` with the hub's [`Error`].
@@ -136,6 +137,18 @@ impl Error {
         }
     }
 
+    /// A document that is not of the documented shape, with the place where that shows.
+    pub fn misread(what: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        Self::Validation {
+            detail: format!("{what} is not as documented: {}", error.inner()),
+            errors: vec![FieldError {
+                pointer: pointer(error.path()),
+                message: error.inner().to_string(),
+                source: Origin::Input,
+            }],
+        }
+    }
+
     /// A [`Error::Temporary`] with the usual pause of 30 s.
     pub fn temporary(detail: impl Into<String>) -> Self {
         Self::Temporary {
@@ -231,4 +244,20 @@ impl Error {
             other => other.to_string(),
         }
     }
+}
+
+/// A path through a document as a JSON pointer (RFC 6901).
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    pointer
 }

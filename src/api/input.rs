@@ -1,7 +1,7 @@
 //! What requests bring: JSON bodies, queries, pages.
 
 use super::Call;
-use crate::error::{Error, FieldError, Origin, Result};
+use crate::error::{Error, Result};
 use crate::http::{Response, form_pairs};
 use crate::id::{self, Kind};
 use crate::time::Timestamp;
@@ -10,7 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use serde_path_to_error::Segment;
 
 /// Most bytes of a management request.
 const MAX_BODY: usize = 1024 * 1024;
@@ -27,37 +26,11 @@ pub async fn json_body<T: DeserializeOwned>(call: &Call<'_>) -> Result<T> {
     }
     let bytes = call.body.read(MAX_BODY).await?;
     let mut reader = serde_json::Deserializer::from_slice(&bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
-        let pointer = pointer(e.path());
-        Error::Validation {
-            detail: format!("the body is not as documented: {}", e.inner()),
-            errors: vec![FieldError {
-                pointer,
-                message: e.inner().to_string(),
-                source: Origin::Input,
-            }],
-        }
-    })?;
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| Error::misread("the body", &e))?;
     reader
         .end()
         .map_err(|e| Error::validation(format!("the body is not one JSON document: {e}")))?;
     Ok(value)
-}
-
-/// A path through a document as a JSON pointer (RFC 6901).
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let mut pointer = String::new();
-    for segment in path.iter() {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } | Segment::Enum { variant: key } => {
-                pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            }
-            Segment::Unknown => {}
-        }
-    }
-    pointer
 }
 
 /// The query's parameters, each known and at most once.

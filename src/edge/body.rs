@@ -14,6 +14,13 @@ impl Incoming {
         Self(request)
     }
 
+    /// Lets go of a body that nobody wanted: the sender would otherwise get its reply only when all is sent.
+    pub fn discard_unread(&self) {
+        if !self.0.body_used() {
+            stream::discard(self.0.body());
+        }
+    }
+
     fn declared_length(&self) -> Option<usize> {
         let value = self.0.headers().get("content-length").ok().flatten()?;
         value.trim().parse().ok()

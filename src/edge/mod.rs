@@ -73,7 +73,12 @@ async fn on_request(request: web_sys::Request, env: Env, _: Context) -> Result<w
     let adapters = Adapters::new(&env);
     let with_body = request.method() != "HEAD";
     let response = match http::head(&request) {
-        Ok(head) => api::handle(&adapters.ports(), &head, &body::Incoming::new(request)).await,
+        Ok(head) => {
+            let body = body::Incoming::new(request);
+            let response = api::handle(&adapters.ports(), &head, &body).await;
+            body.discard_unread();
+            response
+        }
         Err(error) => refusal(&adapters.host, &error),
     };
     http::response(&response, with_body)

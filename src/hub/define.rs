@@ -6,6 +6,7 @@ use crate::id::{self, Kind};
 use crate::manifest::Manifest;
 use crate::registry::{self, Integration};
 use crate::store::definition::{self, Definition};
+use crate::webhook;
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -36,9 +37,10 @@ impl Hub<'_> {
         if text.len() > MAX_TEXT {
             return Err(Error::PayloadTooLarge { limit: MAX_TEXT });
         }
-        let parsed = Manifest::parse(&text)?;
-        parsed.check()?;
+        let parsed = Manifest::read(manifest)?;
         check_scope(&parsed)?;
+        parsed.check()?;
+        webhook::check(super::receive::webhook_of(&parsed)?)?;
         let taken = || Error::Conflict(format!("there is an integration `{}` already", parsed.name));
         if registry::get(&parsed.name).is_ok() {
             return Err(taken());

@@ -58,9 +58,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads a manifest. An error names the place.
+    /// Reads a manifest.
     pub fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|e| Error::validation(format!("the manifest is not valid: {e}")))
+    }
+
+    /// Reads a manifest that somebody posted. An error names the place by JSON pointer.
+    pub fn read(document: &Value) -> Result<Self> {
+        serde_path_to_error::deserialize(document).map_err(|e| Error::misread("the manifest", &e))
     }
 
     /// Compiles every expression and checks what types cannot say. For tests of built-in manifests and for

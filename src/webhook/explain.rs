@@ -10,7 +10,8 @@ use crate::ports::{Crypto, KeySource};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+use std::io;
 
 /// What was found out about a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,17 +92,17 @@ const CHANGES: [(&str, &str, Change); 16] = [
     (
         "reserialised",
         "the body was parsed and written again: pass on the exact bytes",
-        |h, _| rewrite(&mut h.body, |v| v.to_string()),
+        |h, _| rewrite(&mut h.body, CompactFormatter),
     ),
     (
         "reserialised",
         "the body was parsed and written again: pass on the exact bytes",
-        |h, _| rewrite(&mut h.body, spaced),
+        |h, _| rewrite(&mut h.body, Spaced),
     ),
     (
         "reserialised",
         "the body was parsed and written again: pass on the exact bytes",
-        |h, _| rewrite(&mut h.body, |v| serde_json::to_string_pretty(v).unwrap_or_default()),
+        |h, _| rewrite(&mut h.body, PrettyFormatter::new()),
     ),
     (
         "form_or_json",
@@ -286,23 +287,30 @@ fn unix_lines(hook: &mut IncomingHook, _: &mut KeyMaterial) -> Option<()> {
     (changed != text).then(|| hook.body = changed.into_bytes())
 }
 
-fn rewrite(body: &mut Vec<u8>, write: fn(&Value) -> String) -> Option<()> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    *body = write(&value).into_bytes();
+/// Writes the JSON anew, members in the order in which they came.
+fn rewrite(body: &mut Vec<u8>, formatter: impl Formatter) -> Option<()> {
+    let mut written = Vec::with_capacity(body.len());
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let mut writer = serde_json::Serializer::with_formatter(&mut written, formatter);
+    serde_transcode::transcode(&mut reader, &mut writer).ok()?;
+    *body = written;
     Some(())
 }
 
 /// JSON with a blank after each colon and comma, as some languages write it by default.
-fn spaced(value: &Value) -> String {
-    match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
-        Value::Object(members) => {
-            let pairs = members
-                .iter()
-                .map(|(name, v)| format!("{}: {}", Value::from(name.as_str()), spaced(v)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-        }
-        scalar => scalar.to_string(),
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
     }
 }
 

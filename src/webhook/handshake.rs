@@ -83,6 +83,12 @@ fn signed_rule<'s>(spec: &'s Webhook, view: &View<'_>) -> Option<&'s Handshake> 
         .find(|h| h.signed && h.method == view.method && select::holds(&h.when, view))
 }
 
+/// Whether this body is a text that an unsigned handshake of the service would have been given a MAC for.
+pub fn could_be_challenge(spec: &Webhook, body: &[u8]) -> bool {
+    let signs = |h: &Handshake| !h.signed && h.challenge.as_ref().is_some_and(|c| c.mac.is_some());
+    spec.handshakes.iter().any(signs) && std::str::from_utf8(body).is_ok_and(|text| allowed(text, Alphabet::Token))
+}
+
 /// Whether the head of a request leaves it open that it is an unsigned handshake.
 pub fn may_be_unsigned(spec: &Webhook, view: &View<'_>) -> bool {
     let visible = |l: &Locator| matches!(l, Locator::Header(_) | Locator::Query(_) | Locator::Setting(_));

@@ -20,6 +20,7 @@ mod reject;
 mod reply;
 mod select;
 mod signature;
+mod sound;
 mod token;
 mod verify;
 mod view;
@@ -37,6 +38,7 @@ pub use handshake::{confirmation, handed_over, signed_handshake, unsigned_handsh
 pub use key_source::{FetchedKeys, KeyCache, NoKeys};
 pub use reject::Rejection;
 pub use reply::{refusal, reply};
+pub use sound::check;
 pub use verify::{precheck, verify, verify_or_return};
 
 /// A delivery as it came, not yet believed.

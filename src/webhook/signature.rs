@@ -59,7 +59,7 @@ fn entries(spec: &Signature, text: &str, locator: &Locator) -> Result<Vec<Vec<u8
             .ok_or(Rejection::Malformed("it is not in this scheme's encoding"));
     };
     // A Worker sees a repeated field as one text joined by ", ". Where the separator is another, that is visible.
-    if separator != ',' && text.contains(", ") {
+    if is_joined(text, separator) {
         return Err(Rejection::Doubled(locator.to_string()));
     }
     Ok(text
@@ -67,6 +67,15 @@ fn entries(spec: &Signature, text: &str, locator: &Locator) -> Result<Vec<Vec<u8
         .filter_map(|entry| entry.trim_matches(' ').strip_prefix(spec.prefix.as_str()))
         .filter_map(|entry| decode_signature(entry, spec.encoding).filter(|b| !b.is_empty()))
         .collect())
+}
+
+/// Whether the text is a repeated field: where its own separator is a comma, both halves begin with the same key.
+fn is_joined(text: &str, separator: char) -> bool {
+    let mut parts = text.split(", ");
+    let key = |part: &str| part.split('=').next().unwrap_or_default().to_owned();
+    let first = parts.next().map(key);
+    let mut rest = parts.peekable();
+    rest.peek().is_some() && (separator != ',' || rest.any(|part| Some(key(part)) == first))
 }
 
 /// A field that must come once does.

@@ -112,6 +112,10 @@ async fn prove(
     if needs_secret(scheme) && keys.secrets.iter().all(crate::secret::Secret::is_empty) {
         return Err(Rejection::NoSecret);
     }
+    // Where a stranger's challenge is MACed with the key of deliveries, a text that could be one is no delivery.
+    if super::handshake::could_be_challenge(spec, &hook.body) {
+        return Err(Rejection::Unexpected("body".to_owned()));
+    }
     spec.event
         .delivery_id
         .as_slice()
