@@ -24,7 +24,7 @@ fn check_scheme(scheme: &Scheme, at: &str) -> Result<()> {
         Scheme::Jwt(spec) => check_algorithms(spec, at),
         Scheme::Named(spec) if !named::NAMES.contains(&spec.name.as_str()) => Err(Error::invalid(
             format!("{at}/name"),
-            format!("must be one of {}", named::NAMES.join(", ")),
+            format!("must be one of {}, not `{}`", named::NAMES.join(", "), spec.name),
         )),
         Scheme::Named(_)
         | Scheme::Hmac(_)
