@@ -1,7 +1,7 @@
 //! Answers in: what an agent says goes back to where the conversation is, as runs that survive crashes.
 
 use super::Hub;
-use super::dispatch::token_purpose;
+use super::converse::token_purpose;
 use crate::credential::vault::KeyRing;
 use crate::error::{Error, Result};
 use crate::event::agent;

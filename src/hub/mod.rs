@@ -2,6 +2,7 @@
 
 mod callback;
 mod connect;
+mod converse;
 mod define;
 mod dispatch;
 mod receive;
