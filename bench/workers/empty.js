@@ -1,0 +1,4 @@
+// The floor: what any Worker costs.
+export default {
+  fetch: () => new Response('ok'),
+};
