@@ -201,3 +201,28 @@ fn a_key_that_was_taken_out_by_mistake_costs_time_and_no_delivery() {
 
     assert_eq!(world.net.to(SUBSCRIBER).len(), 1);
 }
+
+#[test]
+fn a_connections_event_asks_for_its_settings_only_where_an_agent_listens() {
+    let world = world();
+    let path = connection(&world, "github", json!({"webhook_secret": SECRET}));
+    let dispatched = |id: &str| {
+        let signature = format!("sha256={}", mac(SECRET, b"{}"));
+        let headers = [
+            ("x-github-event", "ping"),
+            ("x-github-delivery", id),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        assert_eq!(world.request(Method::Post, &path, &headers, b"{}").status, 202);
+        // What the isolate remembers of the connection is over by then.
+        world.wait(2 * MINUTE);
+        world.sql.ran.borrow_mut().clear();
+        world.work();
+        world.sql.ran.borrow().contains(&"connection::find".to_owned())
+    };
+
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    assert!(!dispatched("d-1"));
+    destination(&world, AGENT, "agent", &[]);
+    assert!(dispatched("d-2"));
+}

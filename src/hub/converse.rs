@@ -3,6 +3,7 @@
 use super::Hub;
 use super::dispatch::Opened;
 use crate::action::run;
+use crate::credential::Credential;
 use crate::credential::vault::{KeyRing, SETTING};
 use crate::delivery::message::Letter;
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::manifest::conversation::Conversation as Spec;
 use crate::registry::Entry;
 use crate::secret::Secret;
 use crate::settings;
+use crate::store::connection;
 use crate::store::conversation::{self, Conversation, Incoming};
 use crate::store::delivery::{Delivery, Message};
 use crate::store::destination::Destination;
@@ -47,14 +49,15 @@ impl Plan {
 }
 
 impl Hub<'_> {
-    /// What expressions of a mapping may see of the settings. Only asked for where there is a mapping.
-    pub(super) async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
-        if manifest.conversation.is_none() {
-            return Ok(Value::Null);
-        }
-        let credential = run::credential_of(&self.ports, manifest, event.connection_id.as_deref(), None).await;
-        // A set-up that cannot answer yet must not keep an event from its subscribers.
-        Ok(credential.map_or(Value::Null, |c| c.config))
+    /// What expressions of a mapping may see of the settings: those that are not secret. Where the app is not set up to
+    /// answer there are none, which keeps no event from its subscribers.
+    async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
+        let Some(id) = &event.connection_id else {
+            let app = Credential::of_app(manifest, None, self.ports.host);
+            return Ok(app.map_or(Value::Null, |c| c.config));
+        };
+        let connection = connection::find_warm(&self.ports, id).await?;
+        Ok(connection.map_or(Value::Null, |c| c.config))
     }
 
     /// Decides whether an event is the agent's business. A mapping that fails is a reason for a person to read: the
@@ -68,19 +71,20 @@ impl Hub<'_> {
 
     async fn consider(&self, opened: &Opened) -> Result<Plan> {
         let none = |why: &str| Plan::none(Some(why.to_owned()));
-        let Some(AgentPart { spec, .. }) = opened.agent_part()? else {
+        let Some(AgentPart { spec, manifest, .. }) = opened.agent_part()? else {
             return Ok(none("the integration has no conversations"));
         };
         if opened.body.is_null() {
             return Ok(none("the payload cannot be read"));
         }
         let kind = opened.kind();
-        let context = agent::context(spec, kind, &opened.body, &opened.config)?;
+        let config = self.public_config(manifest, &opened.event).await?;
+        let context = agent::context(spec, kind, &opened.body, &config)?;
         let names = Names {
             mention: settings::agent_mention(self.ports.host),
             label: settings::agent_label(self.ports.host),
         };
-        let interest = agent::interest(spec, kind, &opened.body, &opened.config, &context, &names)?;
+        let interest = agent::interest(spec, kind, &opened.body, &config, &context, &names)?;
         let (decision, thread) = match interest {
             Interest::None(why) => (why, None),
             Interest::Asks { thread } => ("it asks for the agent".to_owned(), Some(thread)),

@@ -36,8 +36,6 @@ pub(super) struct Opened {
     pub(super) body: Value,
     /// What it can do besides receiving; none for integrations that were posted.
     pub(super) entry: Option<&'static Entry>,
-    /// The connection's settings that are not secret, or the app's.
-    pub(super) config: Value,
 }
 
 impl Hub<'_> {
@@ -214,16 +212,11 @@ impl Hub<'_> {
         let (body, payload) = self.document(&full).await?;
         let event = full.event;
         let entry = registry::get(&event.service).ok();
-        let config = match entry {
-            Some(entry) => self.public_config(entry.manifest()?, &event).await?,
-            None => Value::Null,
-        };
         Ok(Opened {
             event,
             payload,
             body,
             entry,
-            config,
         })
     }
 
