@@ -16,6 +16,7 @@ pub enum Kind {
     Run,
     Definition,
     Rejection,
+    Audit,
 }
 
 impl Kind {
@@ -30,6 +31,7 @@ impl Kind {
             Self::Run => "run_",
             Self::Definition => "int_def_",
             Self::Rejection => "rej_",
+            Self::Audit => "aud_",
         }
     }
 }

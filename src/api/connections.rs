@@ -21,15 +21,13 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
     let query = Query::of(call, &[])?;
     let limit = query.limit()?;
     let after = query.after(Kind::Connection)?;
-    let rows = connection::list(&call.hub.ports, after.as_deref(), limit + 1).await?;
+    let rows = connection::list(&call.hub.ports, call.owner(), after.as_deref(), limit + 1).await?;
     Ok(page(rows, limit, |c| &c.id, |c| show_connection(call, c)))
 }
 
 /// One connection, without its secrets.
 pub async fn show(call: &Call<'_>) -> Result<Response> {
-    let id = path_id(call, Kind::Connection, "connection")?;
-    let found = connection::find(&call.hub.ports, id).await?;
-    let connection = found.ok_or_else(|| missing("connection"))?;
+    let connection = seen(call).await?;
     let mut shown = show_connection(call, &connection);
     if let (Value::Object(members), Some(secret)) = (&mut shown, call.hub.learned_secret(&connection)?) {
         members.insert("learned_webhook_secret".into(), json!(secret.expose()));
@@ -48,11 +46,18 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
 
 /// Forgets a connection and its secrets.
 pub async fn delete(call: &Call<'_>) -> Result<Response> {
+    let connection = seen(call).await?;
+    connection::delete(&call.hub.ports, &connection, call.actor()).await?;
+    Ok(Response::empty(204))
+}
+
+/// The connection that the path names, if the caller may see it.
+async fn seen(call: &Call<'_>) -> Result<Connection> {
     let id = path_id(call, Kind::Connection, "connection")?;
-    if connection::delete(&call.hub.ports, id).await? {
-        return Ok(Response::empty(204));
-    }
-    Err(missing("connection"))
+    let found = connection::find(&call.hub.ports, id).await?;
+    found
+        .filter(|c| call.sees(c.owner.as_deref()))
+        .ok_or_else(|| missing("connection"))
 }
 
 fn show_connection(call: &Call<'_>, connection: &Connection) -> Value {

@@ -20,7 +20,7 @@ use crate::ports::{Body, Ports};
 use crate::secret::{Secret, same};
 use crate::settings;
 use crate::{problem, trace};
-use route::{Access, Matched, Route};
+use route::{Access, Matched, Route, Scope};
 use serde_json::json;
 
 /// Answers a request: the reply is complete, problems included, and one log line is written.
@@ -61,6 +61,22 @@ struct Call<'a> {
     body: &'a dyn Body,
     matched: &'a Matched<'a>,
     trace_id: &'a str,
+    principal: Principal,
+}
+
+/// Who calls.
+struct Principal {
+    /// For the audit log: `admin`, or a key's id; empty on routes that are open.
+    name: String,
+    /// Whose rows it sees and makes; none means everyone's.
+    owner: Option<String>,
+}
+
+impl Principal {
+    const NOBODY: Self = Self {
+        name: String::new(),
+        owner: None,
+    };
 }
 
 async fn respond(
@@ -73,15 +89,17 @@ async fn respond(
     if head.method == Method::Options && matched.route.name != Route::Receive {
         return Ok(options(&matched.allow));
     }
-    if matched.route.access == Access::Management {
-        authenticate(ports, head)?;
-    }
+    let principal = match matched.route.access {
+        Access::Open => Principal::NOBODY,
+        Access::Needs(scope) => authenticate(ports, head, scope).await?,
+    };
     let call = Call {
         hub: Hub::new(*ports),
         head,
         body,
         matched,
         trace_id,
+        principal,
     };
     match matched.route.name {
         Route::Health => Ok(operations::health()),
@@ -122,6 +140,21 @@ impl Call<'_> {
         self.matched.param(name)
     }
 
+    /// Who calls, for the audit log.
+    fn actor(&self) -> &str {
+        &self.principal.name
+    }
+
+    /// Whose rows a list is narrowed to; none means everyone's.
+    fn owner(&self) -> Option<&str> {
+        self.principal.owner.as_deref()
+    }
+
+    /// Whether the caller may see a row of this owner. Another's row is answered like one that is not there.
+    fn sees(&self, owner: Option<&str>) -> bool {
+        self.owner().is_none_or(|own| owner == Some(own))
+    }
+
     async fn receive(&self) -> Result<Response> {
         let connection = Some(self.param("connection_id")).filter(|id| !id.is_empty());
         let service = self.param("service");
@@ -138,11 +171,14 @@ impl Call<'_> {
 }
 
 /// Management routes want the admin token; with none set they answer 503 rather than stand open.
-fn authenticate(ports: &Ports<'_>, head: &Head) -> Result<()> {
+async fn authenticate(ports: &Ports<'_>, head: &Head, _scope: Scope) -> Result<Principal> {
     let admin = settings::admin_token(ports.host)?;
     let given = bearer(head)?;
     if same(admin.expose().as_bytes(), given.expose().as_bytes()) {
-        return Ok(());
+        return Ok(Principal {
+            name: "admin".to_owned(),
+            owner: None,
+        });
     }
     Err(Error::Authentication(format!(
         "the bearer token is not valid; the admin token is the setting `{}`",

@@ -8,8 +8,25 @@ use crate::http::Method;
 pub enum Access {
     /// Anybody; what it takes is proved otherwise (a signature, a callback token) or is no secret.
     Open,
-    /// Whoever has the admin token.
-    Management,
+    /// Whoever has the admin token, or a key with this scope.
+    Needs(Scope),
+}
+
+/// What a key is good for. The admin token is good for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// `events:read`: events, deliveries, destinations, rejections.
+    EventsRead,
+    /// `events:write`: destinations, replays, retries.
+    EventsWrite,
+    /// `connections:read`
+    ConnectionsRead,
+    /// `connections:write`
+    ConnectionsWrite,
+    /// `actions:execute`: actions and their runs.
+    ActionsExecute,
+    /// `admin`: what runs code, names hosts for credentials or concerns everyone.
+    Admin,
 }
 
 /// What a route does.
@@ -68,8 +85,9 @@ const fn entry(method: Method, pattern: &'static str, access: Access, name: Rout
     }
 }
 
-use Access::{Management, Open};
+use Access::{Needs, Open};
 use Method::{Delete, Get, Patch, Post};
+use Scope::{ActionsExecute, Admin, ConnectionsRead, ConnectionsWrite, EventsRead, EventsWrite};
 
 /// Every route. Deliveries come first: they are most of the traffic.
 pub static ROUTES: [Entry; 33] = [
@@ -85,56 +103,116 @@ pub static ROUTES: [Entry; 33] = [
     entry(Post, "/api/v1/webhooks", Open, Route::Callback),
     entry(Get, "/healthz", Open, Route::Health),
     entry(Get, "/readyz", Open, Route::Ready),
-    entry(Get, "/api/v1/events", Management, Route::ListEvents),
-    entry(Get, "/api/v1/events/{id}", Management, Route::ShowEvent),
-    entry(Get, "/api/v1/events/{id}/payload", Management, Route::EventPayload),
-    entry(Get, "/api/v1/deliveries", Management, Route::ListDeliveries),
-    entry(Post, "/api/v1/deliveries/{id}/retry", Management, Route::RetryDelivery),
-    entry(Post, "/api/v1/destinations", Management, Route::CreateDestination),
-    entry(Get, "/api/v1/destinations", Management, Route::ListDestinations),
-    entry(Get, "/api/v1/destinations/{id}", Management, Route::ShowDestination),
-    entry(Patch, "/api/v1/destinations/{id}", Management, Route::ChangeDestination),
+    entry(Get, "/api/v1/events", Needs(EventsRead), Route::ListEvents),
+    entry(Get, "/api/v1/events/{id}", Needs(EventsRead), Route::ShowEvent),
+    entry(
+        Get,
+        "/api/v1/events/{id}/payload",
+        Needs(EventsRead),
+        Route::EventPayload,
+    ),
+    entry(Get, "/api/v1/deliveries", Needs(EventsRead), Route::ListDeliveries),
+    entry(
+        Post,
+        "/api/v1/deliveries/{id}/retry",
+        Needs(EventsWrite),
+        Route::RetryDelivery,
+    ),
+    entry(
+        Post,
+        "/api/v1/destinations",
+        Needs(EventsWrite),
+        Route::CreateDestination,
+    ),
+    entry(Get, "/api/v1/destinations", Needs(EventsRead), Route::ListDestinations),
+    entry(
+        Get,
+        "/api/v1/destinations/{id}",
+        Needs(EventsRead),
+        Route::ShowDestination,
+    ),
+    entry(
+        Patch,
+        "/api/v1/destinations/{id}",
+        Needs(EventsWrite),
+        Route::ChangeDestination,
+    ),
     entry(
         Delete,
         "/api/v1/destinations/{id}",
-        Management,
+        Needs(EventsWrite),
         Route::DeleteDestination,
     ),
-    entry(Post, "/api/v1/connections", Management, Route::CreateConnection),
-    entry(Get, "/api/v1/connections", Management, Route::ListConnections),
-    entry(Get, "/api/v1/connections/{id}", Management, Route::ShowConnection),
-    entry(Patch, "/api/v1/connections/{id}", Management, Route::ChangeConnection),
-    entry(Delete, "/api/v1/connections/{id}", Management, Route::DeleteConnection),
-    entry(Get, "/api/v1/integrations", Management, Route::ListIntegrations),
-    entry(Get, "/api/v1/integrations/{name}", Management, Route::ShowIntegration),
+    entry(
+        Post,
+        "/api/v1/connections",
+        Needs(ConnectionsWrite),
+        Route::CreateConnection,
+    ),
+    entry(
+        Get,
+        "/api/v1/connections",
+        Needs(ConnectionsRead),
+        Route::ListConnections,
+    ),
+    entry(
+        Get,
+        "/api/v1/connections/{id}",
+        Needs(ConnectionsRead),
+        Route::ShowConnection,
+    ),
+    entry(
+        Patch,
+        "/api/v1/connections/{id}",
+        Needs(ConnectionsWrite),
+        Route::ChangeConnection,
+    ),
+    entry(
+        Delete,
+        "/api/v1/connections/{id}",
+        Needs(ConnectionsWrite),
+        Route::DeleteConnection,
+    ),
+    entry(
+        Get,
+        "/api/v1/integrations",
+        Needs(ConnectionsRead),
+        Route::ListIntegrations,
+    ),
+    entry(
+        Get,
+        "/api/v1/integrations/{name}",
+        Needs(ConnectionsRead),
+        Route::ShowIntegration,
+    ),
     entry(
         Post,
         "/api/v1/integration-definitions",
-        Management,
+        Needs(Admin),
         Route::CreateDefinition,
     ),
     entry(
         Get,
         "/api/v1/integration-definitions",
-        Management,
+        Needs(Admin),
         Route::ListDefinitions,
     ),
     entry(
         Delete,
         "/api/v1/integration-definitions/{id}",
-        Management,
+        Needs(Admin),
         Route::DeleteDefinition,
     ),
-    entry(Get, "/api/v1/rejections", Management, Route::ListRejections),
+    entry(Get, "/api/v1/rejections", Needs(Admin), Route::ListRejections),
     entry(
         Post,
         "/api/v1/rejections/{id}/release",
-        Management,
+        Needs(Admin),
         Route::ReleaseRejection,
     ),
-    entry(Post, "/api/v1/webhooks/explain", Management, Route::Explain),
-    entry(Get, "/api/v1/runs", Management, Route::ListRuns),
-    entry(Get, "/api/v1/runs/{id}", Management, Route::ShowRun),
+    entry(Post, "/api/v1/webhooks/explain", Needs(Admin), Route::Explain),
+    entry(Get, "/api/v1/runs", Needs(ActionsExecute), Route::ListRuns),
+    entry(Get, "/api/v1/runs/{id}", Needs(ActionsExecute), Route::ShowRun),
     entry(Get, "/", Open, Route::Health),
 ];
 

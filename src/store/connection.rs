@@ -1,13 +1,13 @@
 //! The table `connection`: accounts at services, their secrets sealed.
 
-use super::json_text;
+use super::{audit, json_text};
 use crate::credential::vault::{KeyRing, Place};
 use crate::error::{Error, Result};
 use crate::ports::{Ports, Stmt, read_row};
 use crate::secret::Secret;
 use crate::time::{MINUTE, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// An account at a service.
@@ -201,15 +201,27 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Connection>> {
     ports.sql.first(find_statement(id)).await
 }
 
-/// A page, newest first.
-pub async fn list(ports: &Ports<'_>, before: Option<&str>, limit: i64) -> Result<Vec<Connection>> {
-    let sql = "-- connection::list\nSELECT * FROM connection WHERE (?1 IS NULL OR id < ?1) ORDER BY id DESC LIMIT ?2";
-    ports.sql.rows(Stmt::new(sql, [before.into(), limit.into()])).await
+/// A page, newest first; of one owner, or of all.
+pub async fn list(ports: &Ports<'_>, owner: Option<&str>, before: Option<&str>, limit: i64) -> Result<Vec<Connection>> {
+    let sql = "-- connection::list
+SELECT * FROM connection WHERE (?1 IS NULL OR id < ?1) AND (?3 IS NULL OR owner = ?3) ORDER BY id DESC LIMIT ?2";
+    let params = [before.into(), limit.into(), owner.into()];
+    ports.sql.rows(Stmt::new(sql, params)).await
 }
 
-/// Forgets one with its secrets; whether it was there.
-pub async fn delete(ports: &Ports<'_>, id: &str) -> Result<bool> {
-    let sql = "-- connection::delete\nDELETE FROM connection WHERE id = ?1 RETURNING id";
-    ports.cache.remove(&cache_key(id));
-    Ok(ports.sql.first::<Value>(Stmt::new(sql, [id.into()])).await?.is_some())
+/// Forgets one with its secrets, and notes who did it.
+pub async fn delete(ports: &Ports<'_>, c: &Connection, actor: &str) -> Result<()> {
+    let sql = "-- connection::delete\nDELETE FROM connection WHERE id = ?1";
+    ports.cache.remove(&cache_key(&c.id));
+    let detail = json!({"integration": c.integration});
+    let done = audit::Entry {
+        actor,
+        act: "connection.deleted",
+        subject: &c.id,
+        owner: c.owner.as_deref(),
+        detail: &detail,
+    };
+    let statements = vec![Stmt::new(sql, [c.id.as_str().into()]), audit::append(ports.host, done)];
+    ports.sql.batch(statements).await?;
+    Ok(())
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::EventDraft;
 use crate::http::Headers;
 use crate::id::{self, Kind};
-use crate::ports::{MAX_BLOB, MAX_ROW_PAYLOAD, Param, Ports, Stmt};
+use crate::ports::{Host, MAX_BLOB, MAX_ROW_PAYLOAD, Param, Ports, Stmt};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -310,6 +310,52 @@ fn masked(headers: &Headers) -> String {
         object.insert(name.to_owned(), json!(if secret { "[masked]" } else { value }));
     }
     Value::Object(object).to_string()
+}
+
+/// The service of events that the hub itself makes.
+pub const OWN_SERVICE: &str = "hub";
+
+/// Something that the hub tells its destinations.
+#[derive(Debug, Clone, Copy)]
+pub struct Announcement<'a> {
+    /// The type after `hub.`, e.g. `connection.expired`.
+    pub kind: &'a str,
+    /// The id of what it is about.
+    pub subject: &'a str,
+    /// The owner of the subject: destinations of other owners do not get it.
+    pub owner: Option<&'a str>,
+    /// What two announcements of the same thing have in common: the second is not stored.
+    pub once: &'a str,
+    /// The payload, a JSON object.
+    pub data: &'a Value,
+}
+
+/// The statement that stores an announcement as an event: it belongs into the batch of what it tells of. The sweep
+/// dispatches it within a minute.
+pub fn announce(host: &dyn Host, announcement: &Announcement<'_>) -> Stmt {
+    let sql = "-- event::announce
+INSERT INTO event (id, source, delivery_id, service, owner, type, subject, received_at, trace_id, content_type,
+  headers, state, due_at, tries, size, payload)
+VALUES (?1, 'app:' || ?2, ?3, ?2, ?4, ?2 || '.' || ?5, ?6, ?7, ?8, 'application/json', '{}', 'pending', ?7, 0, ?9, ?10)
+ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
+    let payload = announcement.data.to_string();
+    let mut trace = [0u8; 16];
+    host.random(&mut trace);
+    Stmt::new(
+        sql,
+        [
+            id::new(Kind::Event, host).into(),
+            OWN_SERVICE.into(),
+            announcement.once.into(),
+            announcement.owner.into(),
+            announcement.kind.into(),
+            announcement.subject.into(),
+            host.now().into(),
+            hex::encode(trace).into(),
+            i64::try_from(payload.len()).unwrap_or(i64::MAX).into(),
+            payload.into(),
+        ],
+    )
 }
 
 const LEASE: &str = "-- event::lease

@@ -1,5 +1,6 @@
 //! One file per table: the SQL beside the function that runs it. Statements are constants of the program.
 
+pub mod audit;
 pub mod connection;
 pub mod conversation;
 pub mod definition;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 /// The version of the tables that this code was written for; `meta.schema_version` must be the same.
-pub const SCHEMA_VERSION: &str = "2";
+pub const SCHEMA_VERSION: &str = "3";
 
 /// What the database says of itself, or none if it has no tables yet.
 pub async fn schema_version(ports: &Ports<'_>) -> Result<Option<String>> {
