@@ -17,6 +17,7 @@ pub enum Kind {
     Definition,
     Rejection,
     Audit,
+    Key,
 }
 
 impl Kind {
@@ -32,6 +33,7 @@ impl Kind {
             Self::Definition => "int_def_",
             Self::Rejection => "rej_",
             Self::Audit => "aud_",
+            Self::Key => "key_",
         }
     }
 }

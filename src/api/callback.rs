@@ -1,7 +1,8 @@
 //! `POST /api/v1/webhooks`: an agent's answer.
 
+use super::Call;
 use super::input::json_body;
-use super::{Call, bearer};
+use super::principal::bearer;
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::Answer;

@@ -1,7 +1,7 @@
 //! `/api/v1/connections`: accounts at services.
 
 use super::Call;
-use super::input::{Query, json_body, missing, ok, page, path_id, time};
+use super::input::{Query, json_body, missing, ok, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::{ConnectionChange, NewConnection, webhook_path};
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 /// Makes a connection from its settings.
 pub async fn create(call: &Call<'_>) -> Result<Response> {
-    let new: NewConnection = json_body(call).await?;
+    let mut new: NewConnection = json_body(call).await?;
+    new.owner = call.owner_of_new(new.owner)?;
     let connection = call.hub.connect(new).await?;
     Ok(Response::json(201, &show_connection(call, &connection)))
 }
@@ -22,7 +23,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
     let limit = query.limit()?;
     let after = query.after(Kind::Connection)?;
     let rows = connection::list(&call.hub.ports, call.owner(), after.as_deref(), limit + 1).await?;
-    Ok(page(rows, limit, |c| &c.id, |c| show_connection(call, c)))
+    Ok(query.page(rows, limit, |c| &c.id, |c| show_connection(call, c)))
 }
 
 /// One connection, without its secrets.
@@ -37,9 +38,9 @@ pub async fn show(call: &Call<'_>) -> Result<Response> {
 
 /// Changes the settings that are there.
 pub async fn change(call: &Call<'_>) -> Result<Response> {
-    let id = path_id(call, Kind::Connection, "connection")?;
     let change: ConnectionChange = json_body(call).await?;
-    let changed = call.hub.change(id, change).await?;
+    let found = seen(call).await?;
+    let changed = call.hub.change(&found.id, change).await?;
     let connection = changed.ok_or_else(|| missing("connection"))?;
     Ok(ok(&show_connection(call, &connection)))
 }

@@ -1,7 +1,7 @@
 //! `/api/v1/integration-definitions`: integrations posted at run time.
 
 use super::Call;
-use super::input::{Query, json_body, missing, page};
+use super::input::{Query, json_body, missing};
 use crate::error::Result;
 use crate::http::Response;
 use crate::id::{self, Kind};
@@ -21,7 +21,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
     let limit = query.limit()?;
     let after = query.after(Kind::Definition)?;
     let rows = definition::list(&call.hub.ports, after.as_deref(), limit + 1).await?;
-    Ok(page(rows, limit, |d| &d.id, show))
+    Ok(query.page(rows, limit, |d| &d.id, show))
 }
 
 /// Removes a definition. Events that came by it stay; deliveries to it are answered with 404 from then on.

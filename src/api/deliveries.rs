@@ -1,11 +1,12 @@
 //! `/api/v1/deliveries`: messages to destinations.
 
 use super::Call;
-use super::input::{Query, missing, page, path_id, time};
+use super::input::{Query, missing, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::id::Kind;
 use crate::store::delivery::{self, Attempt, Delivery, Filter};
+use crate::store::destination;
 use serde_json::{Value, json};
 
 /// A page, newest first.
@@ -16,17 +17,27 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
         event_id: query.text("event_id"),
         destination_id: query.text("destination_id"),
         status: query.text("status"),
+        owner: call.owner().map(str::to_owned),
         before: query.after(Kind::Delivery)?,
         limit: limit + 1,
     };
     let rows = delivery::list(&call.hub.ports, &filter).await?;
-    Ok(page(rows, limit, |d| &d.id, show_delivery))
+    Ok(query.page(rows, limit, |d| &d.id, show_delivery))
 }
 
 /// Tries a delivery again, now.
 pub async fn retry(call: &Call<'_>) -> Result<Response> {
     let id = path_id(call, Kind::Delivery, "delivery")?;
     let ports = &call.hub.ports;
+    // An owner's deliveries are those to its own destinations.
+    let found = delivery::find(ports, id).await?.ok_or_else(|| missing("delivery"))?;
+    if call.owner().is_some() {
+        let destination = destination::find(ports, &found.destination_id).await?;
+        let own = destination.is_some_and(|d| call.sees(d.owner.as_deref()));
+        if !own {
+            return Err(missing("delivery"));
+        }
+    }
     if !delivery::retry(ports, id, ports.host.now()).await? {
         return Err(match delivery::find(ports, id).await? {
             Some(d) if d.state == "delivered" => crate::Error::Conflict("it was delivered".into()),

@@ -1,7 +1,7 @@
 //! `/api/v1/destinations`: the user's programs.
 
 use super::Call;
-use super::input::{Query, json_body, missing, ok, page, path_id, time};
+use super::input::{Query, check_text, json_body, missing, ok, path_id, time};
 use crate::action::egress;
 use crate::delivery::{attempt, sign};
 use crate::error::{Error, Result};
@@ -65,7 +65,7 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
         event_types: new.event_types,
         role: new.role,
         allowed_actions: new.allowed_actions,
-        owner: new.owner,
+        owner: call.owner_of_new(new.owner)?,
         enabled: new.enabled,
         disabled_reason: None,
         created_at: now,
@@ -85,8 +85,8 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
     let query = Query::of(call, &[])?;
     let limit = query.limit()?;
     let after = query.after(Kind::Destination)?;
-    let rows = destination::list(&call.hub.ports, after.as_deref(), limit + 1).await?;
-    Ok(page(rows, limit, |d| &d.id, show_destination))
+    let rows = destination::list(&call.hub.ports, call.owner(), after.as_deref(), limit + 1).await?;
+    Ok(query.page(rows, limit, |d| &d.id, show_destination))
 }
 
 /// One destination.
@@ -115,8 +115,8 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
 
 /// Removes a destination; its open deliveries end at their next try.
 pub async fn delete(call: &Call<'_>) -> Result<Response> {
-    let id = path_id(call, Kind::Destination, "destination")?;
-    if destination::delete(&call.hub.ports, id).await? {
+    let found = find(call).await?;
+    if destination::delete(&call.hub.ports, &found.id).await? {
         return Ok(Response::empty(204));
     }
     Err(missing("destination"))
@@ -126,12 +126,14 @@ async fn find(call: &Call<'_>) -> Result<Destination> {
     let id = path_id(call, Kind::Destination, "destination")?;
     destination::find(&call.hub.ports, id)
         .await?
+        .filter(|d| call.sees(d.owner.as_deref()))
         .ok_or_else(|| missing("destination"))
 }
 
 fn check(call: &Call<'_>, destination: &Destination) -> Result<()> {
-    if destination.name.trim().is_empty() || destination.name.chars().count() > 200 {
-        return Err(Error::invalid("/name", "must have 1 to 200 characters"));
+    check_text("/name", &destination.name)?;
+    if let Some(owner) = &destination.owner {
+        check_text("/owner", owner)?;
     }
     let (globs, length) = MAX_GLOBS;
     let sound = |glob: &String| !glob.is_empty() && glob.len() <= length;

@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::deliveries;
-use super::input::{Query, missing, ok, page, path_id, time};
+use super::input::{Query, missing, ok, path_id, time};
 use crate::error::Result;
 use crate::event::envelope;
 use crate::http::{Headers, Response};
@@ -26,17 +26,18 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
         since: query.time("since")?,
         until: query.time("until")?,
         q: query.text("q"),
+        owner: call.owner().map(str::to_owned),
         before: query.after(Kind::Event)?,
         limit: limit + 1,
     };
     let rows = event::list(&call.hub.ports, &filter).await?;
-    Ok(page(rows, limit, |e| &e.id, |e| Value::Object(show_event(e))))
+    Ok(query.page(rows, limit, |e| &e.id, |e| Value::Object(show_event(e))))
 }
 
 /// One event with its payload and its story.
 pub async fn show(call: &Call<'_>) -> Result<Response> {
     let full = find(call).await?;
-    let deliveries = delivery::of_event(&call.hub.ports, &full.event.id).await?;
+    let deliveries = delivery::of_event(&call.hub.ports, &full.event.id, call.owner()).await?;
     let mut shown = show_event(&full.event);
     match call.hub.document(&full).await {
         Ok((body, payload)) => shown.extend(envelope::data(&full.event, &body, &payload)),
@@ -74,7 +75,10 @@ pub async fn payload(call: &Call<'_>) -> Result<Response> {
 
 async fn find(call: &Call<'_>) -> Result<Full> {
     let id = path_id(call, Kind::Event, "event")?;
-    event::find(&call.hub.ports, id).await?.ok_or_else(|| missing("event"))
+    event::find(&call.hub.ports, id)
+        .await?
+        .filter(|full| call.sees(full.event.owner.as_deref()))
+        .ok_or_else(|| missing("event"))
 }
 
 fn show_event(event: &Event) -> Map<String, Value> {

@@ -1,15 +1,16 @@
 //! What requests bring: JSON bodies, queries, pages.
 
-use super::Call;
+use super::{Call, strict};
 use crate::error::{Error, Result};
 use crate::http::{Response, form_pairs};
 use crate::id::{self, Kind};
 use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// Most bytes of a management request.
 const MAX_BODY: usize = 1024 * 1024;
@@ -24,17 +25,39 @@ pub async fn json_body<T: DeserializeOwned>(call: &Call<'_>) -> Result<T> {
     if media != "application/json" && !media.ends_with("+json") {
         return Err(Error::UnsupportedMediaType);
     }
-    let bytes = call.body.read(MAX_BODY).await?;
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| Error::misread("the body", &e))?;
-    reader
-        .end()
-        .map_err(|e| Error::validation(format!("the body is not one JSON document: {e}")))?;
-    Ok(value)
+    strict::read(&call.body.read(MAX_BODY).await?)
+}
+
+/// The body as JSON of this shape, or what stands for no body.
+pub async fn optional_json_body<T: DeserializeOwned + Default>(call: &Call<'_>) -> Result<T> {
+    if call.head.headers.get("content-type").is_some() {
+        return json_body(call).await;
+    }
+    if call.body.read(MAX_BODY).await?.is_empty() {
+        return Ok(T::default());
+    }
+    Err(Error::UnsupportedMediaType)
+}
+
+/// Reads a member that may be null and may be absent: absent stays `None` by `serde(default)`.
+pub fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+/// A name or an owner: 1 to 200 characters that are not all blank.
+pub fn check_text(pointer: &str, text: &str) -> Result<()> {
+    if text.trim().is_empty() || text.chars().count() > 200 {
+        return Err(Error::invalid(pointer, "must have 1 to 200 characters"));
+    }
+    Ok(())
 }
 
 /// The query's parameters, each known and at most once.
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    // What a cursor is bound to: the list, whose rows, and the filters.
+    list: Vec<String>,
+}
 
 impl Query {
     /// Reads the query; a parameter that is not in `known` is an error, so that a misspelt filter cannot pass as none.
@@ -53,12 +76,23 @@ impl Query {
                 )));
             }
         }
-        Ok(Self(pairs))
+        if pairs.iter().any(|(_, value)| value.contains('\0')) {
+            return Err(Error::validation("a query parameter holds the character NUL"));
+        }
+        let mut list: Vec<String> = pairs
+            .iter()
+            .filter(|(name, value)| name != "limit" && name != "cursor" && !value.is_empty())
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        list.sort();
+        list.push(call.matched.route.pattern.to_owned());
+        list.extend(call.owner().map(str::to_owned));
+        Ok(Self { pairs, list })
     }
 
     /// A parameter's text; empty counts as absent.
     pub fn text(&self, name: &str) -> Option<String> {
-        let found = self.0.iter().find(|(n, _)| n == name);
+        let found = self.pairs.iter().find(|(n, _)| n == name);
         found.map(|(_, v)| v.clone()).filter(|v| !v.is_empty())
     }
 
@@ -86,24 +120,38 @@ impl Query {
         let Some(cursor) = self.text("cursor") else {
             return Ok(None);
         };
-        let id = URL_SAFE_NO_PAD
-            .decode(cursor)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        id.filter(|id| id::is(kind, id))
-            .map(Some)
-            .ok_or_else(|| Error::validation("`cursor` is not one that this list gave"))
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap_or_default();
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let ours = text.split_once(' ').filter(|(_, mark)| *mark == self.mark());
+        ours.map(|(id, _)| id)
+            .filter(|id| id::is(kind, id))
+            .map(|id| Some(id.to_owned()))
+            .ok_or_else(|| Error::validation("`cursor` is not one that this list gave with these filters"))
     }
-}
 
-/// A page: one row more than asked for was read, to know whether there is a next one.
-pub fn page<T>(mut rows: Vec<T>, limit: i64, id: impl Fn(&T) -> &str, show: impl Fn(&T) -> Value) -> Response {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|row| URL_SAFE_NO_PAD.encode(id(row)));
-    let data: Vec<Value> = rows.iter().map(show).collect();
-    ok(&json!({ "data": data, "next_cursor": next }))
+    /// A page: one row more than asked for was read, to know whether there is a next one.
+    pub fn page<T>(
+        &self,
+        mut rows: Vec<T>,
+        limit: i64,
+        id: impl Fn(&T) -> &str,
+        show: impl Fn(&T) -> Value,
+    ) -> Response {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| more);
+        let next = last.map(|row| URL_SAFE_NO_PAD.encode(format!("{} {}", id(row), self.mark())));
+        let data: Vec<Value> = rows.iter().map(show).collect();
+        ok(&json!({ "data": data, "next_cursor": next }))
+    }
+
+    /// What tells this list with these filters from others. A cursor holds no secret and gives no right: the mark
+    /// keeps one of another list from being read as a place in this one.
+    fn mark(&self) -> String {
+        let digest = Sha256::digest(self.list.join("\n"));
+        hex::encode(digest.get(..8).unwrap_or_default())
+    }
 }
 
 /// The id in the path, if it is one of this kind; a 404 that names the kind if not.

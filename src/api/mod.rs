@@ -8,19 +8,21 @@ mod destinations;
 mod events;
 mod input;
 mod integrations;
+mod keys;
 mod operations;
+mod principal;
 mod rejections;
 mod route;
 mod runs;
+mod strict;
 
 use crate::error::{Error, Result};
 use crate::http::{Head, Method, Response};
 use crate::hub::Hub;
 use crate::ports::{Body, Ports};
-use crate::secret::{Secret, same};
-use crate::settings;
 use crate::{problem, trace};
-use route::{Access, Matched, Route, Scope};
+use principal::{Principal, authenticate};
+use route::{Access, Matched, Route};
 use serde_json::json;
 
 /// Answers a request: the reply is complete, problems included, and one log line is written.
@@ -62,21 +64,6 @@ struct Call<'a> {
     matched: &'a Matched<'a>,
     trace_id: &'a str,
     principal: Principal,
-}
-
-/// Who calls.
-struct Principal {
-    /// For the audit log: `admin`, or a key's id; empty on routes that are open.
-    name: String,
-    /// Whose rows it sees and makes; none means everyone's.
-    owner: Option<String>,
-}
-
-impl Principal {
-    const NOBODY: Self = Self {
-        name: String::new(),
-        owner: None,
-    };
 }
 
 async fn respond(
@@ -131,6 +118,12 @@ async fn respond(
         Route::Explain => rejections::explain(&call).await,
         Route::ListRuns => runs::list(&call).await,
         Route::ShowRun => runs::show(&call).await,
+        Route::CreateKey => keys::create(&call).await,
+        Route::ListKeys => keys::list(&call).await,
+        Route::ShowKey => keys::show(&call).await,
+        Route::ChangeKey => keys::change(&call).await,
+        Route::RollKey => keys::roll(&call).await,
+        Route::DeleteKey => keys::delete(&call).await,
     }
 }
 
@@ -155,6 +148,17 @@ impl Call<'_> {
         self.owner().is_none_or(|own| owner == Some(own))
     }
 
+    /// The owner of a row that the caller makes: its own where it has one, else the one that it names.
+    fn owner_of_new(&self, named: Option<String>) -> Result<Option<String>> {
+        match (self.owner(), named) {
+            (None, named) => Ok(named),
+            (Some(own), Some(named)) if own != named => Err(Error::Forbidden(format!(
+                "this key acts for `{own}` alone; leave `owner` out, or name that one"
+            ))),
+            (Some(own), _) => Ok(Some(own.to_owned())),
+        }
+    }
+
     async fn receive(&self) -> Result<Response> {
         let connection = Some(self.param("connection_id")).filter(|id| !id.is_empty());
         let service = self.param("service");
@@ -168,37 +172,6 @@ impl Call<'_> {
             other => other,
         }
     }
-}
-
-/// Management routes want the admin token; with none set they answer 503 rather than stand open.
-async fn authenticate(ports: &Ports<'_>, head: &Head, _scope: Scope) -> Result<Principal> {
-    let admin = settings::admin_token(ports.host)?;
-    let given = bearer(head)?;
-    if same(admin.expose().as_bytes(), given.expose().as_bytes()) {
-        return Ok(Principal {
-            name: "admin".to_owned(),
-            owner: None,
-        });
-    }
-    Err(Error::Authentication(format!(
-        "the bearer token is not valid; the admin token is the setting `{}`",
-        settings::ADMIN_TOKEN
-    )))
-}
-
-/// The token of `Authorization: Bearer …`; the scheme's name has no case (RFC 9110, 11.1).
-fn bearer(head: &Head) -> Result<Secret> {
-    let missing = || Error::Authentication("send the header `Authorization: Bearer <token>`".to_owned());
-    let (scheme, token) = head
-        .headers
-        .get("authorization")
-        .and_then(|value| value.split_once(' '))
-        .ok_or_else(missing)?;
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(missing());
-    }
-    Ok(Secret::new(token))
 }
 
 fn options(allow: &str) -> Response {

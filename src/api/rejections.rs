@@ -1,7 +1,7 @@
 //! `/api/v1/rejections` and `/api/v1/webhooks/explain`: why a delivery was refused.
 
 use super::Call;
-use super::input::{Query, json_body, missing, ok, page, path_id, time};
+use super::input::{Query, json_body, missing, ok, path_id, time};
 use crate::error::{Error, Result};
 use crate::http::Response;
 use crate::hub::Captured;
@@ -32,7 +32,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
     let after = query.after(Kind::Rejection)?;
     let ports = &call.hub.ports;
     let rows = rejection::list(ports, service.as_deref(), cause.as_deref(), after.as_deref(), limit + 1).await?;
-    Ok(page(rows, limit, |r| &r.id, show))
+    Ok(query.page(rows, limit, |r| &r.id, show))
 }
 
 /// Takes a refused delivery that was kept, after its cause is mended.

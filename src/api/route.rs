@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::http::Method;
+pub use crate::store::key::Scope;
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,23 +11,6 @@ pub enum Access {
     Open,
     /// Whoever has the admin token, or a key with this scope.
     Needs(Scope),
-}
-
-/// What a key is good for. The admin token is good for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// `events:read`: events, deliveries, destinations, rejections.
-    EventsRead,
-    /// `events:write`: destinations, replays, retries.
-    EventsWrite,
-    /// `connections:read`
-    ConnectionsRead,
-    /// `connections:write`
-    ConnectionsWrite,
-    /// `actions:execute`: actions and their runs.
-    ActionsExecute,
-    /// `admin`: what runs code, names hosts for credentials or concerns everyone.
-    Admin,
 }
 
 /// What a route does.
@@ -61,6 +45,12 @@ pub enum Route {
     ListRejections,
     ReleaseRejection,
     Explain,
+    CreateKey,
+    ListKeys,
+    ShowKey,
+    ChangeKey,
+    RollKey,
+    DeleteKey,
 }
 
 /// One line of the table.
@@ -90,7 +80,7 @@ use Method::{Delete, Get, Patch, Post};
 use Scope::{ActionsExecute, Admin, ConnectionsRead, ConnectionsWrite, EventsRead, EventsWrite};
 
 /// Every route. Deliveries come first: they are most of the traffic.
-pub static ROUTES: [Entry; 33] = [
+pub static ROUTES: [Entry; 39] = [
     entry(Post, "/api/integration/{service}/events", Open, Route::Receive),
     entry(
         Post,
@@ -213,6 +203,12 @@ pub static ROUTES: [Entry; 33] = [
     entry(Post, "/api/v1/webhooks/explain", Needs(Admin), Route::Explain),
     entry(Get, "/api/v1/runs", Needs(ActionsExecute), Route::ListRuns),
     entry(Get, "/api/v1/runs/{id}", Needs(ActionsExecute), Route::ShowRun),
+    entry(Post, "/api/v1/keys", Needs(Admin), Route::CreateKey),
+    entry(Get, "/api/v1/keys", Needs(Admin), Route::ListKeys),
+    entry(Get, "/api/v1/keys/{id}", Needs(Admin), Route::ShowKey),
+    entry(Patch, "/api/v1/keys/{id}", Needs(Admin), Route::ChangeKey),
+    entry(Post, "/api/v1/keys/{id}/roll", Needs(Admin), Route::RollKey),
+    entry(Delete, "/api/v1/keys/{id}", Needs(Admin), Route::DeleteKey),
     entry(Get, "/", Open, Route::Health),
 ];
 

@@ -1,7 +1,7 @@
 //! `/api/v1/runs`: calls of actions, and what became of them.
 
 use super::Call;
-use super::input::{Query, missing, ok, page, path_id, time};
+use super::input::{Query, missing, ok, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::id::Kind;
@@ -14,14 +14,24 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
     let limit = query.limit()?;
     let conversation = query.text("conversation_id");
     let after = query.after(Kind::Run)?;
-    let rows = run::list(&call.hub.ports, conversation.as_deref(), after.as_deref(), limit + 1).await?;
-    Ok(page(rows, limit, |r| &r.id, show_run))
+    let rows = run::list(
+        &call.hub.ports,
+        call.owner(),
+        conversation.as_deref(),
+        after.as_deref(),
+        limit + 1,
+    )
+    .await?;
+    Ok(query.page(rows, limit, |r| &r.id, show_run))
 }
 
 /// One run.
 pub async fn show(call: &Call<'_>) -> Result<Response> {
     let id = path_id(call, Kind::Run, "run")?;
-    let run = run::find(&call.hub.ports, id).await?.ok_or_else(|| missing("run"))?;
+    let run = run::find(&call.hub.ports, id)
+        .await?
+        .filter(|run| call.sees(run.owner.as_deref()))
+        .ok_or_else(|| missing("run"))?;
     Ok(ok(&show_run(&run)))
 }
 

@@ -161,10 +161,12 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Delivery>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// The deliveries of one event, oldest first.
-pub async fn of_event(ports: &Ports<'_>, event_id: &str) -> Result<Vec<Delivery>> {
-    let sql = "-- delivery::of_event\nSELECT * FROM delivery WHERE event_id = ?1 ORDER BY id";
-    ports.sql.rows(Stmt::new(sql, [event_id.into()])).await
+/// The deliveries of one event, oldest first; to one owner's destinations, or all.
+pub async fn of_event(ports: &Ports<'_>, event_id: &str, owner: Option<&str>) -> Result<Vec<Delivery>> {
+    let sql = "-- delivery::of_event
+SELECT * FROM delivery WHERE event_id = ?1
+  AND (?2 IS NULL OR destination_id IN (SELECT id FROM destination WHERE owner = ?2)) ORDER BY id";
+    ports.sql.rows(Stmt::new(sql, [event_id.into(), owner.into()])).await
 }
 
 /// What a list of deliveries is narrowed to; none means any.
@@ -177,6 +179,7 @@ pub struct Filter {
     pub event_id: Option<String>,
     pub destination_id: Option<String>,
     pub status: Option<String>,
+    pub owner: Option<String>,
     pub before: Option<String>,
     pub limit: i64,
 }
@@ -185,13 +188,15 @@ pub struct Filter {
 pub async fn list(ports: &Ports<'_>, filter: &Filter) -> Result<Vec<Delivery>> {
     let sql = "-- delivery::list
 SELECT * FROM delivery WHERE (?1 IS NULL OR event_id = ?1) AND (?2 IS NULL OR destination_id = ?2)
-  AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR id < ?4) ORDER BY id DESC LIMIT ?5";
+  AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR id < ?4)
+  AND (?6 IS NULL OR destination_id IN (SELECT id FROM destination WHERE owner = ?6)) ORDER BY id DESC LIMIT ?5";
     let params = [
         filter.event_id.as_deref().into(),
         filter.destination_id.as_deref().into(),
         filter.status.as_deref().into(),
         filter.before.as_deref().into(),
         filter.limit.into(),
+        filter.owner.as_deref().into(),
     ];
     ports.sql.rows(Stmt::new(sql, params)).await
 }

@@ -91,10 +91,17 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Destination>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// A page, newest first.
-pub async fn list(ports: &Ports<'_>, before: Option<&str>, limit: i64) -> Result<Vec<Destination>> {
-    let sql = "-- destination::list\nSELECT * FROM destination WHERE (?1 IS NULL OR id < ?1) ORDER BY id DESC LIMIT ?2";
-    ports.sql.rows(Stmt::new(sql, [before.into(), limit.into()])).await
+/// A page, newest first; of one owner, or of all.
+pub async fn list(
+    ports: &Ports<'_>,
+    owner: Option<&str>,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Destination>> {
+    let sql = "-- destination::list
+SELECT * FROM destination WHERE (?1 IS NULL OR id < ?1) AND (?3 IS NULL OR owner = ?3) ORDER BY id DESC LIMIT ?2";
+    let params = [before.into(), limit.into(), owner.into()];
+    ports.sql.rows(Stmt::new(sql, params)).await
 }
 
 const SAVE: &str = "-- destination::save

@@ -427,6 +427,7 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub q: Option<String>,
+    pub owner: Option<String>,
     pub before: Option<String>,
     pub limit: i64,
 }
@@ -438,7 +439,7 @@ FROM event
 WHERE (?1 IS NULL OR service = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR connection_id = ?3)
   AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)
   AND (?7 IS NULL OR id = ?7 OR delivery_id = ?7 OR substr(subject, 1, length(?7)) = ?7)
-  AND (?8 IS NULL OR id < ?8)
+  AND (?8 IS NULL OR id < ?8) AND (?10 IS NULL OR owner = ?10)
 ORDER BY id DESC LIMIT ?9";
 
 /// A page of events, newest first.
@@ -454,6 +455,7 @@ pub async fn list(ports: &Ports<'_>, filter: &Filter) -> Result<Vec<Event>> {
         text(&filter.q),
         text(&filter.before),
         filter.limit.into(),
+        text(&filter.owner),
     ];
     ports.sql.rows(Stmt::new(LIST, params)).await
 }

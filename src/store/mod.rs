@@ -7,6 +7,7 @@ pub mod definition;
 pub mod delivery;
 pub mod destination;
 pub mod event;
+pub mod key;
 pub mod rejection;
 pub mod run;
 
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 /// The version of the tables that this code was written for; `meta.schema_version` must be the same.
-pub const SCHEMA_VERSION: &str = "3";
+pub const SCHEMA_VERSION: &str = "7";
 
 /// What the database says of itself, or none if it has no tables yet.
 pub async fn schema_version(ports: &Ports<'_>) -> Result<Option<String>> {
