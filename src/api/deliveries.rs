@@ -61,6 +61,8 @@ pub fn show_delivery(delivery: &Delivery) -> Value {
         "message": delivery.message,
         "status": delivery.state,
         "note": delivery.note,
+        "replay": delivery.replay,
+        "order_key": delivery.order_key,
         "attempts": attempts,
         "next_attempt_at": delivery.due_at.map(time),
         "created_at": time(delivery.created_at),

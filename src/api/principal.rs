@@ -18,6 +18,8 @@ pub struct Principal {
     pub name: String,
     /// Whose rows it sees and makes; none means everyone's.
     pub owner: Option<String>,
+    /// Whether it may call actions, and so let the hub call them.
+    pub acts: bool,
 }
 
 impl Principal {
@@ -25,6 +27,7 @@ impl Principal {
     pub const NOBODY: Self = Self {
         name: String::new(),
         owner: None,
+        acts: false,
     };
 }
 
@@ -36,6 +39,7 @@ pub async fn authenticate(ports: &Ports<'_>, head: &Head, scope: Scope) -> Resul
         return Ok(Principal {
             name: "admin".to_owned(),
             owner: None,
+            acts: true,
         });
     }
     let key = key_of(ports, &given).await?.ok_or_else(|| {
@@ -56,6 +60,7 @@ pub async fn authenticate(ports: &Ports<'_>, head: &Head, scope: Scope) -> Resul
     }
     key::used(ports, &key).await;
     Ok(Principal {
+        acts: key.has(Scope::ActionsExecute),
         name: key.id,
         owner: key.owner,
     })

@@ -23,14 +23,26 @@ const LIMITS: Limits = Limits {
 /// Most characters of a reply that are kept for people to read.
 const KEPT_REPLY: usize = 4_096;
 
-/// Sends `body` and writes into `delivery` what came of it. The destination is to be switched off if the text is
-/// there.
+/// What a try says of its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing: it was not asked, or refused this one message alone.
+    Unknown,
+    /// It took the message.
+    Works,
+    /// It did not.
+    Fails,
+    /// It is to be switched off; the text says why.
+    Disable(&'static str),
+}
+
+/// Sends `body` and writes into `delivery` what came of it.
 pub async fn send(
     ports: &Ports<'_>,
     delivery: &mut Delivery,
     destination: &Destination,
     body: Vec<u8>,
-) -> Result<Option<&'static str>> {
+) -> Result<Health> {
     let started = ports.host.now();
     let result = post(ports, delivery, destination, body, started).await?;
     let now = ports.host.now();
@@ -41,12 +53,21 @@ pub async fn send(
         error: result.as_ref().err().map(ToString::to_string),
         reply: result.as_ref().ok().filter(|r| !r.is_success()).map(beginning),
     });
-    let next = schedule::next(&result, delivery.attempts.len(), now, jitter(ports));
-    Ok(settle(delivery, next, now))
+    let own = destination.settings.waits();
+    let waits = own.as_deref().unwrap_or(&schedule::WAITS);
+    let next = schedule::next(&result, delivery.attempts.len(), now, jitter(ports), waits);
+    let health = match &next {
+        Next::Delivered => Health::Works,
+        Next::Disable(why) => Health::Disable(why),
+        Next::GiveUp(schedule::REFUSED) => Health::Unknown,
+        Next::Again(_) | Next::GiveUp(_) => Health::Fails,
+    };
+    settle(delivery, next, now);
+    Ok(health)
 }
 
 /// Puts a consequence into the row.
-pub fn settle(delivery: &mut Delivery, next: Next, now: Timestamp) -> Option<&'static str> {
+pub fn settle(delivery: &mut Delivery, next: Next, now: Timestamp) {
     delivery.updated_at = now;
     delivery.due_at = None;
     let (state, note) = match next {
@@ -59,10 +80,6 @@ pub fn settle(delivery: &mut Delivery, next: Next, now: Timestamp) -> Option<&'s
     };
     delivery.state = state.to_owned();
     delivery.note = note;
-    match next {
-        Next::Disable(why) => Some(why),
-        Next::Delivered | Next::Again(_) | Next::GiveUp(_) => None,
-    }
 }
 
 async fn post(
@@ -80,6 +97,9 @@ async fn post(
     // The event's id, the same for every try: what a receiver recognises a repeated message by.
     let mut headers = sign::headers(&secret, &delivery.event_id, now, &body)?;
     headers.set("content-type", "application/json");
+    if delivery.replay {
+        headers.set("webhook-replay", "true");
+    }
     let request = Request {
         method: Method::Post,
         url: destination.url.clone(),

@@ -8,9 +8,15 @@ use crate::store::event::Event;
 use crate::time::Timestamp;
 use serde_json::{Value, json};
 
-/// The body for a subscriber: the event as CloudEvents JSON.
-pub fn event(event: &Event, body: &Value, payload: &[u8]) -> Vec<u8> {
-    envelope::with_data(event, body, payload).to_string().into_bytes()
+/// The body for a subscriber: the event as CloudEvents JSON, with `mapped` as its data where the destination asks for
+/// other data than the payload. A replay says so.
+pub fn event(event: &Event, body: &Value, payload: &[u8], mapped: Option<&Value>, replay: bool) -> Vec<u8> {
+    let mut message = envelope::envelope(event);
+    message.extend(envelope::data(event, mapped.unwrap_or(body), payload));
+    if replay {
+        message.insert("replay".into(), json!(true));
+    }
+    Value::Object(message).to_string().into_bytes()
 }
 
 /// What an agent is told.

@@ -5,7 +5,7 @@ use crate::ports::FetchError;
 use crate::time::{DAY, HOUR, MINUTE, SECOND, Timestamp, retry_after};
 
 /// Standard Webhooks' schedule: waits between tries, in milliseconds.
-const WAITS: [i64; 9] = [
+pub const WAITS: [i64; 9] = [
     5 * SECOND,
     5 * MINUTE,
     30 * MINUTE,
@@ -20,6 +20,9 @@ const WAITS: [i64; 9] = [
 /// Longest wait that a destination can ask for with `Retry-After`.
 const MAX_WAIT: i64 = DAY;
 
+/// Why a message is given up that its destination refused.
+pub const REFUSED: &str = "the destination refused this message for good";
+
 /// What becomes of a delivery after a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -33,8 +36,8 @@ pub enum Next {
     Disable(&'static str),
 }
 
-/// Judges try number `tries` (from 1). `jitter` in 0..=1 adds up to a tenth to the usual waits.
-pub fn next(result: &Result<Response, FetchError>, tries: usize, now: Timestamp, jitter: f64) -> Next {
+/// Judges try number `tries` (from 1). `jitter` in 0..=1 adds up to a tenth to the scheduled waits.
+pub fn next(result: &Result<Response, FetchError>, tries: usize, now: Timestamp, jitter: f64, waits: &[i64]) -> Next {
     let mut asked = None;
     if let Ok(reply) = result {
         if reply.is_success() {
@@ -45,11 +48,11 @@ pub fn next(result: &Result<Response, FetchError>, tries: usize, now: Timestamp,
             return Next::Disable("the destination answered that it wants no more messages");
         }
         if control == Some("abort-message") {
-            return Next::GiveUp("the destination refused this message for good");
+            return Next::GiveUp(REFUSED);
         }
         asked = reply.headers.get("retry-after").and_then(|v| retry_after(v, now));
     }
-    let Some(usual) = tries.checked_sub(1).and_then(|at| WAITS.get(at)) else {
+    let Some(usual) = tries.checked_sub(1).and_then(|at| waits.get(at)) else {
         return Next::GiveUp("every try failed");
     };
     if let Some(asked) = asked {
@@ -111,8 +114,17 @@ mod tests {
             ),
         ];
         for (result, tries, expected) in cases {
-            assert_eq!(next(&result, tries, Timestamp(0), 0.0), expected, "{result:?} {tries}");
+            assert_eq!(
+                next(&result, tries, Timestamp(0), 0.0, &WAITS),
+                expected,
+                "{result:?} {tries}"
+            );
         }
-        assert_eq!(next(&reply(500, &[]), 1, Timestamp(0), 1.0), again(5_500));
+        assert_eq!(next(&reply(500, &[]), 1, Timestamp(0), 1.0, &WAITS), again(5_500));
+        assert_eq!(next(&reply(500, &[]), 2, Timestamp(0), 0.0, &[1, 2]), again(2));
+        assert_eq!(
+            next(&reply(500, &[]), 3, Timestamp(0), 0.0, &[1, 2]),
+            Next::GiveUp("every try failed")
+        );
     }
 }

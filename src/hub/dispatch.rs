@@ -1,27 +1,25 @@
 //! Events out: from the outbox to the destinations that want them, and to the agent if they ask for it.
 
 use super::converse::Plan;
+use super::deliver::Tried;
 use super::{Hub, Woken};
-use crate::action::run;
-use crate::delivery::attempt::{self, settle};
-use crate::delivery::message;
-use crate::delivery::schedule::{self, Next};
-use crate::error::{Error, Result};
+use crate::delivery::attempt::Health;
+use crate::error::Result;
 use crate::event::agent;
 use crate::http::Headers;
-use crate::id::{self, Kind};
-use crate::ports::{FetchError, read_row};
+use crate::id;
+use crate::ports::read_row;
 use crate::registry::{self, Entry};
 use crate::store::delivery::{self, Delivery, Message};
 use crate::store::destination::{self, Destination, Role};
-use crate::store::event::{self, Event, Full};
+use crate::store::event::{self, Event, Full, Replay};
 use crate::time::{MINUTE, SECOND};
 use crate::webhook::document;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 /// How long a claim holds, in milliseconds: longer than all that one try does.
-const LEASE: i64 = 2 * MINUTE;
+pub(super) const LEASE: i64 = 2 * MINUTE;
 
 /// Half the wait before a dispatch is begun again that failed before anything was sent; it doubles each time.
 const PAUSE: i64 = 15 * SECOND;
@@ -34,6 +32,10 @@ pub(super) struct Opened {
     pub(super) event: Event,
     pub(super) payload: Vec<u8>,
     pub(super) body: Value,
+    /// JSON text of the request's headers.
+    pub(super) headers: String,
+    /// What this dispatch repeats; none for the first.
+    pub(super) replay: Option<Replay>,
     /// What it can do besides receiving; none for integrations that were posted.
     pub(super) entry: Option<&'static Entry>,
 }
@@ -78,7 +80,8 @@ impl Hub<'_> {
 
     async fn send_out(&self, full: Full, destinations: &[Destination], holder: &str) -> Result<Option<i64>> {
         let opened = self.open(full).await?;
-        let wanted = |d: &&Destination| d.wants(&opened.event.r#type, opened.event.owner.as_deref());
+        let only = opened.replay.as_ref().and_then(|r| r.destination_id.as_deref());
+        let wanted = |d: &&Destination| d.wants(&opened.event) && only.is_none_or(|id| d.id == id);
         let (agents, subscribers): (Vec<_>, Vec<_>) =
             destinations.iter().filter(wanted).partition(|d| d.role == Role::Agent);
         // An agent of the owner's own comes before one for everybody; then the oldest.
@@ -89,25 +92,23 @@ impl Hub<'_> {
         };
         let mut due: Vec<(&Destination, Delivery)> = subscribers
             .into_iter()
-            .map(|d| (d, self.new_delivery(&opened.event.id, d, Message::Event)))
+            .filter_map(|d| Some((d, self.new_delivery(&opened, d, Message::Event)?)))
             .collect();
         if let (Some(agent), Some(_)) = (agent, &plan.thread) {
-            due.push((agent, self.new_delivery(&opened.event.id, agent, Message::Started)));
+            due.extend(self.new_delivery(&opened, agent, Message::Started).map(|d| (agent, d)));
         }
         let tries = due
             .into_iter()
-            .map(|(d, delivery)| self.try_once(&opened, &plan, d, delivery));
+            .map(|(d, delivery)| self.first_try(&opened, &plan, d, delivery));
         let tried = join_all(tries).await;
         let mut statements = Vec::new();
         let mut waits = Vec::new();
-        for (delivery, disabled) in &tried {
+        for (destination, tried) in &tried {
+            let delivery = &tried.delivery;
             if let Some(at) = delivery.due_at {
                 waits.push((delivery.id.clone(), at.0 - self.ports.host.now().0));
             }
-            if let Some(reason) = disabled {
-                let disable = destination::disable(&delivery.destination_id, reason, delivery.updated_at);
-                statements.push(disable);
-            }
+            statements.extend(self.health(destination, tried));
             if delivery.state == "skipped" {
                 plan.decision.clone_from(&delivery.note);
                 plan.thread = None;
@@ -130,67 +131,25 @@ impl Hub<'_> {
         Ok(None)
     }
 
-    /// Tries a delivery that is due again.
-    pub(super) async fn deliver(&self, id: &str) -> Result<Option<i64>> {
-        let now = self.ports.host.now();
-        let holder = id::token(self.ports.host);
-        let leased: Option<Delivery> = self
-            .ports
-            .sql
-            .first(delivery::lease(id, &holder, now + LEASE, now))
-            .await?;
-        let Some(mut delivery) = leased else {
-            return Ok(None);
-        };
-        let found = (
-            event::find(&self.ports, &delivery.event_id).await?,
-            destination::find(&self.ports, &delivery.destination_id).await?,
-        );
-        let mut statements = Vec::new();
-        match found {
-            (Some(full), Some(destination)) if destination.enabled => {
-                let (tried, disabled) = self.try_later(full, &destination, delivery).await;
-                delivery = tried;
-                if let Some(reason) = disabled {
-                    statements.push(destination::disable(&destination.id, reason, delivery.updated_at));
-                }
-                if let Some(note) = delivery.note.as_deref().filter(|_| delivery.state == "skipped") {
-                    statements.push(event::set_decision(&delivery.event_id, note));
-                }
-            }
-            _ => {
-                settle(
-                    &mut delivery,
-                    Next::GiveUp("the destination was removed or switched off"),
-                    now,
-                );
-            }
-        }
-        statements.push(delivery::finish(&delivery, &holder));
-        let wait = delivery.due_at.map(|at| at.0 - self.ports.host.now().0);
-        self.ports.sql.batch(statements).await?;
-        Ok(wait)
-    }
-
-    /// One later try; what cannot even be prepared counts as one that failed.
-    async fn try_later(
+    /// The try that comes with the dispatch. What needs a claim of its own, because it keeps an order or acts at a
+    /// service, is only written down.
+    async fn first_try<'d>(
         &self,
-        full: Full,
-        destination: &Destination,
+        opened: &Opened,
+        plan: &Plan,
+        destination: &'d Destination,
         delivery: Delivery,
-    ) -> (Delivery, Option<&'static str>) {
-        let prepared = async {
-            let opened = self.open(full).await?;
-            let plan = match delivery.message {
-                Message::Event => Plan::none(None),
-                Message::Started | Message::Followed => self.plan(&opened).await?,
-            };
-            Ok((opened, plan))
+    ) -> (&'d Destination, Tried) {
+        let waits = delivery.order_key.is_some() || destination.settings.target.is_some();
+        let tried = if waits {
+            Tried {
+                delivery,
+                health: Health::Unknown,
+            }
+        } else {
+            self.try_once(opened, plan, destination, delivery).await
         };
-        match prepared.await {
-            Ok((opened, plan)) => self.try_once(&opened, &plan, destination, delivery).await,
-            Err(error) => (self.put_off(delivery, &error), None),
-        }
+        (destination, tried)
     }
 
     /// An event's payload as JSON (null where it is none), and its exact bytes.
@@ -208,100 +167,20 @@ impl Hub<'_> {
         ))
     }
 
-    async fn open(&self, full: Full) -> Result<Opened> {
+    pub(super) async fn open(&self, full: Full) -> Result<Opened> {
         let (body, payload) = self.document(&full).await?;
-        let event = full.event;
+        let Full {
+            event, headers, replay, ..
+        } = full;
         let entry = registry::get(&event.service).ok();
         Ok(Opened {
             event,
             payload,
             body,
+            headers,
+            replay,
             entry,
         })
-    }
-
-    /// One try of one delivery: the row as it is afterwards, and why its destination is to be switched off, if it is.
-    /// What goes wrong with one destination neither holds up nor repeats what goes to the others.
-    async fn try_once(
-        &self,
-        opened: &Opened,
-        plan: &Plan,
-        destination: &Destination,
-        mut delivery: Delivery,
-    ) -> (Delivery, Option<&'static str>) {
-        match self.send_one(opened, plan, destination, &mut delivery).await {
-            Ok(disabled) => (delivery, disabled),
-            Err(error) => {
-                self.log_failure(&delivery.id, &error);
-                (self.put_off(delivery, &error), None)
-            }
-        }
-    }
-
-    async fn send_one(
-        &self,
-        opened: &Opened,
-        plan: &Plan,
-        destination: &Destination,
-        delivery: &mut Delivery,
-    ) -> Result<Option<&'static str>> {
-        let body = match (delivery.message, &plan.thread, &plan.context) {
-            (Message::Event, _, _) => Some(message::event(&opened.event, &opened.body, &opened.payload)),
-            (_, Some(thread), Some(context)) => self.letter(opened, destination, thread, context, delivery).await?,
-            _ => {
-                self.skip(delivery, plan.decision.clone());
-                None
-            }
-        };
-        match body {
-            Some(body) => attempt::send(&self.ports, delivery, destination, body).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Ends a delivery that is not to be sent.
-    pub(super) fn skip(&self, delivery: &mut Delivery, why: Option<String>) {
-        delivery.state = "skipped".to_owned();
-        delivery.due_at = None;
-        delivery.updated_at = self.ports.host.now();
-        delivery.note = why;
-    }
-
-    /// A try that failed before anything was sent: later again, or given up with the cause.
-    fn put_off(&self, mut delivery: Delivery, error: &Error) -> Delivery {
-        let now = self.ports.host.now();
-        delivery.attempts.push(delivery::Attempt {
-            at: now,
-            ms: 0,
-            status: None,
-            error: Some(error.public_detail()),
-            reply: None,
-        });
-        let failed = Err(FetchError::Network(String::new()));
-        let next = if error.retryable() {
-            schedule::next(&failed, delivery.attempts.len(), now, run::jitter(&self.ports))
-        } else {
-            Next::GiveUp("it could not be prepared; see the attempt's error")
-        };
-        settle(&mut delivery, next, now);
-        delivery
-    }
-
-    fn new_delivery(&self, event_id: &str, destination: &Destination, message: Message) -> Delivery {
-        let now = self.ports.host.now();
-        Delivery {
-            id: id::new(Kind::Delivery, self.ports.host),
-            event_id: event_id.to_owned(),
-            destination_id: destination.id.clone(),
-            conversation_id: None,
-            message,
-            state: "pending".to_owned(),
-            attempts: Vec::new(),
-            note: None,
-            due_at: Some(now),
-            created_at: now,
-            updated_at: now,
-        }
     }
 
     fn log_dispatch(&self, event: &Event, waiting: usize) {

@@ -4,6 +4,7 @@ mod callback;
 mod connect;
 mod converse;
 mod define;
+mod deliver;
 mod dispatch;
 mod receive;
 mod reject;
@@ -11,6 +12,7 @@ mod sweep;
 
 pub use callback::{Answer, Answered, Asked};
 pub use connect::{ConnectionChange, NewConnection};
+pub use deliver::run_of;
 pub use receive::webhook_path;
 pub use reject::Captured;
 

@@ -1,6 +1,6 @@
 //! The table `delivery`: messages to destinations, and what became of them.
 
-use super::json_text;
+use super::{json_text, truth};
 use crate::error::Result;
 use crate::ports::{Ports, Stmt};
 use crate::time::Timestamp;
@@ -72,6 +72,11 @@ pub struct Delivery {
     pub note: Option<String>,
     /// The next try, while pending.
     pub due_at: Option<Timestamp>,
+    /// Whether a person asked for the event to be sent again.
+    #[serde(deserialize_with = "truth")]
+    pub replay: bool,
+    /// What orders it among the destination's deliveries.
+    pub order_key: Option<String>,
     /// When the row was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -80,12 +85,16 @@ pub struct Delivery {
 
 const INSERT: &str = "-- delivery::insert
 INSERT INTO delivery (id, event_id, destination_id, conversation_id, message, state, attempts, note, due_at,
-  created_at, updated_at)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+  created_at, updated_at, replay, order_key)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
+  CASE WHEN ?14 IS NOT NULL AND EXISTS (SELECT 1 FROM delivery WHERE destination_id = ?3 AND order_key = ?14
+    AND order_key IS NOT NULL AND state = 'pending' AND event_id < ?2) THEN NULL ELSE ?9 END,
+  ?10, ?11, ?13, ?14
 WHERE ?12 IS NULL OR EXISTS (SELECT 1 FROM event WHERE id = ?2 AND lease_by = ?12 AND state = 'pending')";
 
 /// The statement that stores a delivery; with `holder`, only while that one still has the event's claim, so that a
-/// dispatcher that was too slow leaves no second row.
+/// dispatcher that was too slow leaves no second row. One that is to keep an order has no due time while an earlier one
+/// of its key waits.
 pub fn insert(d: &Delivery, holder: Option<&str>) -> Stmt {
     Stmt::new(
         INSERT,
@@ -102,15 +111,27 @@ pub fn insert(d: &Delivery, holder: Option<&str>) -> Stmt {
             d.created_at.into(),
             d.updated_at.into(),
             holder.into(),
+            d.replay.into(),
+            d.order_key.as_deref().into(),
         ],
     )
 }
 
+// An ordered delivery must not be tried before the earlier ones of its key, nor while an earlier event of its source
+// is still to be dispatched; the `+` keeps to the index of these, which are few. An event whose own dispatch keeps failing is waited for five tries long, some minutes.
 const LEASE: &str = "-- delivery::lease
 UPDATE delivery SET lease_by = ?2, lease_until = ?3
-WHERE id = ?1 AND state = 'pending' AND due_at <= ?4 AND (lease_until IS NULL OR lease_until < ?4) RETURNING *";
+WHERE id = ?1 AND state = 'pending' AND due_at <= ?4 AND (lease_until IS NULL OR lease_until < ?4)
+  AND (order_key IS NULL OR (
+    NOT EXISTS (SELECT 1 FROM delivery AS earlier WHERE earlier.destination_id = delivery.destination_id
+      AND earlier.order_key = delivery.order_key AND earlier.order_key IS NOT NULL AND earlier.state = 'pending'
+      AND earlier.event_id < delivery.event_id)
+    AND NOT EXISTS (SELECT 1 FROM event AS earlier WHERE earlier.state = 'pending' AND earlier.tries < 5
+      AND +earlier.id < delivery.event_id
+      AND earlier.source = (SELECT source FROM event WHERE id = delivery.event_id))))
+RETURNING *";
 
-/// The statement that claims a due delivery.
+/// The statement that claims a due delivery, if it is its turn.
 pub fn lease(id: &str, holder: &str, until: Timestamp, now: Timestamp) -> Stmt {
     Stmt::new(LEASE, [id.into(), holder.into(), until.into(), now.into()])
 }
@@ -136,6 +157,16 @@ pub fn finish(d: &Delivery, holder: &str) -> Stmt {
             d.message.as_str().into(),
         ],
     )
+}
+
+/// The statement that makes the first of those that wait for an order due, and gives its id. It belongs behind the
+/// [`finish`] of the one before it.
+pub fn release_next(destination_id: &str, order_key: &str, now: Timestamp) -> Stmt {
+    let sql = "-- delivery::release_next
+UPDATE delivery SET due_at = ?3 WHERE id = (SELECT id FROM delivery WHERE destination_id = ?1 AND order_key = ?2
+    AND order_key IS NOT NULL AND state = 'pending' ORDER BY event_id LIMIT 1)
+  AND (due_at IS NULL OR due_at <= ?3) AND (lease_until IS NULL OR lease_until < ?3) RETURNING id";
+    Stmt::new(sql, [destination_id.into(), order_key.into(), now.into()])
 }
 
 /// Makes a delivery that did not arrive due now; whether there was one to make due.

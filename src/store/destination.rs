@@ -1,11 +1,12 @@
 //! The table `destination`.
 
+use super::event::{Event, OWN_SERVICE};
 use super::{json_text, truth};
 use crate::error::Result;
 use crate::ports::{Param, Ports, Stmt};
-use crate::time::Timestamp;
+use crate::time::{DAY, SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a destination is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,72 @@ pub enum Role {
     Subscriber,
     /// Gets the conversations that matching events open, and answers them.
     Agent,
+}
+
+/// What a destination is, where it is not a program of the user's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Target {
+    /// An action of a connection.
+    Action {
+        /// Whose credential acts.
+        connection_id: String,
+        /// The action's name in that connection's integration.
+        action: String,
+        /// Its inputs; each text in them may hold expressions over `event`, `body` and `headers`.
+        #[serde(default)]
+        inputs: Value,
+    },
+}
+
+/// When a destination that fails is tried again, and when it is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Seconds between the tries, in order; none means the usual schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_s: Option<Vec<u32>>,
+    /// Days of failing throughout after which it is switched off.
+    #[serde(default = "five")]
+    pub disable_after_days: u16,
+}
+
+fn five() -> u16 {
+    5
+}
+
+/// What a destination may ask for besides.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// What it is, where it is no URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// Only events that fit: see `delivery::filter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Value>,
+    /// What it gets in place of the payload: JSON with expressions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+    /// An expression; events for which it gives the same text arrive in the order in which they were accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<String>,
+    /// When it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+impl Settings {
+    /// The waits between tries in milliseconds, where they are not the usual ones.
+    pub fn waits(&self) -> Option<Vec<i64>> {
+        let waits = self.retry.as_ref()?.waits_s.as_ref()?;
+        Some(waits.iter().map(|s| i64::from(*s) * SECOND).collect())
+    }
+
+    /// How long it may fail throughout before it is switched off, in milliseconds.
+    pub fn patience(&self) -> i64 {
+        i64::from(self.retry.as_ref().map_or_else(five, |r| r.disable_after_days)) * DAY
+    }
 }
 
 /// A program of the user's that receives events.
@@ -41,8 +108,13 @@ pub struct Destination {
     pub enabled: bool,
     /// Why the hub switched it off.
     pub disabled_reason: Option<String>,
-    /// The signing secret, sealed.
+    /// The signing secret, sealed; empty where nothing is posted.
     pub secret: String,
+    /// What it asks for besides.
+    #[serde(deserialize_with = "json_text")]
+    pub settings: Settings,
+    /// When the first of the tries failed since when none has succeeded.
+    pub failing_since: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -50,15 +122,17 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Whether it wants events of this type and owner.
-    pub fn wants(&self, kind: &str, owner: Option<&str>) -> bool {
-        let owned = self.owner.is_none() || self.owner.as_deref() == owner;
-        self.enabled && owned && self.event_types.iter().any(|glob| glob_matches(glob, kind))
+    /// Whether it wants events of this type and owner. What the hub tells of a destination is for the others.
+    pub fn wants(&self, event: &Event) -> bool {
+        let owned = self.owner.is_none() || self.owner == event.owner;
+        let of_itself = event.service == OWN_SERVICE && event.subject.as_ref() == Some(&self.id);
+        let kind = &event.r#type;
+        self.enabled && owned && !of_itself && self.event_types.iter().any(|glob| glob_matches(glob, kind))
     }
 }
 
 /// Whether `text` fits `glob`, in which `*` stands for any characters.
-fn glob_matches(glob: &str, text: &str) -> bool {
+pub fn glob_matches(glob: &str, text: &str) -> bool {
     let mut parts = glob.split('*');
     let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
         return false;
@@ -106,18 +180,18 @@ SELECT * FROM destination WHERE (?1 IS NULL OR id < ?1) AND (?3 IS NULL OR owner
 
 const SAVE: &str = "-- destination::save
 INSERT INTO destination (id, name, url, event_types, role, allowed_actions, owner, enabled, disabled_reason, secret,
-  created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+  created_at, updated_at, settings, failing_since)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
 ON CONFLICT (id) DO UPDATE SET name = ?2, url = ?3, event_types = ?4, role = ?5, allowed_actions = ?6, owner = ?7,
-  enabled = ?8, disabled_reason = ?9, updated_at = ?12";
+  enabled = ?8, disabled_reason = ?9, secret = ?10, updated_at = ?12, settings = ?13, failing_since = ?14";
 
-/// Stores a new or changed destination; its secret stays as it was first stored.
-pub async fn save(ports: &Ports<'_>, d: &Destination) -> Result<()> {
+/// Stores a new or changed destination, with `done`, the audit entry of that.
+pub async fn save(ports: &Ports<'_>, d: &Destination, done: Stmt) -> Result<()> {
     let role = match d.role {
         Role::Subscriber => "subscriber",
         Role::Agent => "agent",
     };
-    let params: [Param; 12] = [
+    let params: [Param; 14] = [
         d.id.as_str().into(),
         d.name.as_str().into(),
         d.url.as_str().into(),
@@ -130,26 +204,39 @@ pub async fn save(ports: &Ports<'_>, d: &Destination) -> Result<()> {
         d.secret.as_str().into(),
         d.created_at.into(),
         d.updated_at.into(),
+        json!(d.settings).to_string().into(),
+        d.failing_since.into(),
     ];
-    ports.sql.batch(vec![Stmt::new(SAVE, params)]).await?;
+    ports.sql.batch(vec![Stmt::new(SAVE, params), done]).await?;
     Ok(())
+}
+
+/// The statement that notes that a destination began to fail, if it is not noted yet.
+pub fn failing(id: &str, since: Timestamp) -> Stmt {
+    let sql = "-- destination::failing
+UPDATE destination SET failing_since = ?2 WHERE id = ?1 AND failing_since IS NULL";
+    Stmt::new(sql, [id.into(), since.into()])
+}
+
+/// The statement that notes that a destination works again.
+pub fn recovered(id: &str) -> Stmt {
+    let sql = "-- destination::recovered
+UPDATE destination SET failing_since = NULL WHERE id = ?1 AND failing_since IS NOT NULL";
+    Stmt::new(sql, [id.into()])
 }
 
 /// The statement that switches a destination off, and says why.
 pub fn disable(id: &str, reason: &str, now: Timestamp) -> Stmt {
     let sql = "-- destination::disable
-UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = ?3 WHERE id = ?1";
+UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = ?3 WHERE id = ?1 AND enabled = 1";
     Stmt::new(sql, [id.into(), reason.into(), now.into()])
 }
 
-/// Removes one; whether it was there.
-pub async fn delete(ports: &Ports<'_>, id: &str) -> Result<bool> {
-    let sql = "-- destination::delete\nDELETE FROM destination WHERE id = ?1 RETURNING id";
-    Ok(ports
-        .sql
-        .first::<serde_json::Value>(Stmt::new(sql, [id.into()]))
-        .await?
-        .is_some())
+/// Removes one, with `done`, the audit entry of that.
+pub async fn delete(ports: &Ports<'_>, id: &str, done: Stmt) -> Result<()> {
+    let sql = "-- destination::delete\nDELETE FROM destination WHERE id = ?1";
+    ports.sql.batch(vec![Stmt::new(sql, [id.into()]), done]).await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The table `event`: what was accepted, and the outbox of what is to be dispatched.
 
-use super::optional_json_text;
+use super::{optional_json_text, truth};
 use crate::error::{Error, Result};
 use crate::event::EventDraft;
 use crate::http::Headers;
@@ -69,6 +69,20 @@ pub struct Event {
     pub context: Option<Value>,
     /// Bytes of the payload.
     pub size: i64,
+    /// Whether it is kept from being purged.
+    #[serde(deserialize_with = "truth")]
+    pub hold: bool,
+}
+
+/// What a repeated dispatch is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The job that asked for it; none where a person named the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The only destination that gets it; none means all that want it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_id: Option<String>,
 }
 
 /// A row with all that a dispatch needs.
@@ -79,6 +93,9 @@ pub struct Full {
     pub event: Event,
     /// JSON text of the request's headers.
     pub headers: String,
+    /// What this dispatch repeats; none for the first.
+    #[serde(deserialize_with = "optional_json_text")]
+    pub replay: Option<Replay>,
     payload_key: Option<String>,
     payload: Value,
 }
@@ -434,7 +451,7 @@ pub struct Filter {
 
 const LIST: &str = "-- event::list
 SELECT id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at, received_at,
-  trace_id, content_type, state, tries, decision, context, size
+  trace_id, content_type, state, tries, decision, context, size, hold
 FROM event
 WHERE (?1 IS NULL OR service = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR connection_id = ?3)
   AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)
