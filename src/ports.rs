@@ -266,6 +266,13 @@ pub trait Host {
     }
 }
 
+/// Waiting, which a plain function cannot do.
+#[async_trait(?Send)]
+pub trait Timer {
+    /// Comes back after so many milliseconds.
+    async fn sleep(&self, millis: u32);
+}
+
 /// Every port, as one argument.
 #[derive(Clone, Copy)]
 #[expect(missing_docs, reason = "each field is the port it is named after")]
@@ -278,6 +285,7 @@ pub struct Ports<'a> {
     pub cache: &'a dyn Cache,
     pub keys: &'a dyn KeySource,
     pub host: &'a dyn Host,
+    pub timer: &'a dyn Timer,
 }
 
 /// A request's body that has not been read yet.

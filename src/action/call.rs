@@ -95,7 +95,7 @@ pub async fn send_authorised(
     for last in [false, true] {
         let access = token::fresh(ports, manifest, auth, credential).await?;
         let mut authorised = request.clone();
-        credential.authorise(auth, access.as_ref(), &mut authorised)?;
+        credential.authorise(&auth.apply, access.as_ref(), &mut authorised, ports.host.now())?;
         outcome = send(ports, manifest, credential, authorised).await?;
         let refused = matches!(&outcome, Outcome::Reply(reply) if reply.status == 401);
         if !refused || last || access.is_none() {

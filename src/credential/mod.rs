@@ -1,18 +1,23 @@
 //! Whose account acts: the settings of a connection, or of the app itself, and the requests authorised with them.
 
 pub mod jwt;
+pub mod sigv4;
 pub mod token;
 pub mod vault;
 
 use crate::error::{Error, Result};
-use crate::http::Request;
+use crate::http::{Request, percent_encode};
 use crate::manifest::Manifest;
-use crate::manifest::auth::Auth;
+use crate::manifest::auth::{Apply, Auth};
+use crate::oauth::{self, part};
 use crate::ports::Host;
 use crate::secret::Secret;
+use crate::settings;
 use crate::template::Scope;
+use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// What an action acts with.
 #[derive(Debug, Clone)]
@@ -91,24 +96,68 @@ impl Credential {
         Scope::new(own.into_iter().chain(more.iter().copied()))
     }
 
-    /// Adds what the manifest says to a request.
-    pub fn authorise(&self, auth: &Auth, token: Option<&Secret>, request: &mut Request) -> Result<()> {
-        for (name, pattern) in &auth.apply.headers {
-            let mut value = pattern.clone();
-            if let Some(token) = token {
-                value = value.replace("{token}", token.expose());
-            }
-            for (field, secret) in &self.secrets {
-                value = value.replace(&format!("{{secret.{field}}}"), secret.expose());
-            }
-            if value.contains('{') {
-                return Err(Error::ReauthRequired(format!(
-                    "the connection lacks what the header `{name}` needs"
-                )));
-            }
-            request.headers.set(name, &value);
+    /// Adds what the manifest says to a request, which is then complete: a signature covers it as it is.
+    pub fn authorise(
+        &self,
+        apply: &Apply,
+        token: Option<&Secret>,
+        request: &mut Request,
+        now: Timestamp,
+    ) -> Result<()> {
+        for (name, pattern) in &apply.headers {
+            let value = self.fill(pattern, token)?;
+            request.headers.set(name, value.expose());
+        }
+        for (name, pattern) in &apply.query {
+            let value = self.fill(pattern, token)?;
+            let separator = if request.url.contains('?') { '&' } else { '?' };
+            let pair = format!("{separator}{}={}", percent_encode(name), percent_encode(value.expose()));
+            request.url.push_str(&pair);
+        }
+        if let Some(basic) = &apply.basic {
+            let (user, password) = (self.fill(&basic.user, token)?, self.fill(&basic.password, token)?);
+            let value = oauth::request::basic(user.expose(), password.expose());
+            request.headers.set("authorization", &value);
+        }
+        if let Some(spec) = &apply.sigv4 {
+            let keys = sigv4::Keys {
+                access_key: self.fill(&spec.access_key, token)?,
+                secret_key: self.fill(&spec.secret_key, token)?,
+                session_token: spec.session_token.as_ref().and_then(|p| self.fill(p, token).ok()),
+                region: self.fill(&spec.region, token)?.expose().to_owned(),
+                service: self.fill(&spec.service, token)?.expose().to_owned(),
+            };
+            sigv4::sign(&keys, spec.s3, request, now)?;
         }
         Ok(())
+    }
+
+    /// A pattern with its `{token}`, `{secret.<field>}` and `{config.<field>}` replaced, in one pass: what is put in is not
+    /// looked at again.
+    fn fill(&self, pattern: &str, token: Option<&Secret>) -> Result<Secret> {
+        let lacking =
+            |name: &str| Error::ReauthRequired(format!("the connection has no `{name}`, which requests need"));
+        let mut filled = Zeroizing::new(String::new());
+        let mut rest = pattern;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, tail) = after.split_once('}').ok_or_else(|| lacking(pattern))?;
+            filled.push_str(before);
+            let value = match name.split_once('.') {
+                None if name == "token" => token.map(Secret::expose),
+                Some(("secret", field)) => self.secrets.get(field).map(Secret::expose),
+                Some(("config", field)) => self.config.get(field).and_then(Value::as_str),
+                _ => None,
+            };
+            filled.push_str(value.filter(|v| !v.is_empty()).ok_or_else(|| lacking(name))?);
+            rest = tail;
+        }
+        filled.push_str(rest);
+        if filled.bytes().any(|b| b < b' ' || b == 0x7f) {
+            return Err(Error::ReauthRequired(format!(
+                "what `{pattern}` stands for holds control characters"
+            )));
+        }
+        Ok(Secret::new(filled.as_str()))
     }
 }
 
@@ -124,8 +173,15 @@ pub fn auth(manifest: &Manifest) -> Result<&Auth> {
 
 fn base_url(manifest: &Manifest, config: &Value, host: &dyn Host) -> Result<String> {
     let own = config.get("base_url").and_then(Value::as_str).map(str::to_owned);
-    own.or_else(|| host.var(&manifest.setting("API_BASE_URL")).filter(|v| !v.is_empty()))
-        .or_else(|| manifest.base_url.clone())
-        .map(|url| url.trim_end_matches('/').to_owned())
-        .ok_or_else(|| Error::validation(format!("the integration `{}` has no base URL", manifest.name)))
+    if let Some(url) = own.or_else(|| host.var(&manifest.setting("API_BASE_URL")).filter(|v| !v.is_empty())) {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    let missing = || Error::validation(format!("the integration `{}` has no base URL", manifest.name));
+    let url = manifest.base_url.as_ref().ok_or_else(missing)?;
+    if !url.contains('{') {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    let parts = manifest.auth.as_ref().map(Auth::parts).ok_or_else(missing)?;
+    let url = part::url(url, parts, config, settings::allow_private_network(host))?;
+    Ok(url.trim_end_matches('/').to_owned())
 }

@@ -1,10 +1,13 @@
 //! Clock, randomness, settings and log of the runtime.
 
 use super::js;
-use crate::ports::Host;
+use crate::ports::{Host, Timer};
 use crate::time::Timestamp;
+use async_trait::async_trait;
+use js_sys::{Function, Promise};
 use serde_json::Value;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 /// The runtime as one event sees it.
 pub struct Runtime {
@@ -36,6 +39,23 @@ impl Host for Runtime {
 
     fn log(&self, line: &Value) {
         log(line);
+    }
+}
+
+#[async_trait(?Send)]
+impl Timer for Runtime {
+    async fn sleep(&self, millis: u32) {
+        let promise = Promise::new(&mut |resolve, _| {
+            let set_timeout = js::get(&js_sys::global(), "setTimeout").unchecked_into::<Function>();
+            // Where there is no timer the promise must not stay open for ever.
+            if set_timeout
+                .call2(&JsValue::UNDEFINED, &resolve, &millis.into())
+                .is_err()
+            {
+                let _ = resolve.call0(&JsValue::UNDEFINED);
+            }
+        });
+        let _ = JsFuture::from(promise).await;
     }
 }
 

@@ -63,6 +63,7 @@ impl Adapters {
             cache: &self.cache,
             keys: &self.keys,
             host: &self.host,
+            timer: &self.host,
         }
     }
 }

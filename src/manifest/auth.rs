@@ -2,6 +2,7 @@
 
 use super::Schema;
 use super::action::RequestTemplate;
+use super::oauth2::{self, OAuth2, Part};
 use crate::error::Result;
 use crate::template::{JsonTemplate, Template};
 use serde::Deserialize;
@@ -22,7 +23,14 @@ pub struct Auth {
     /// JSON Schema of a connection's `config`. A property with `format: "password"` is a secret: stored encrypted,
     /// never shown, and not visible to expressions. One with `format: "host"` names the server that requests go to.
     /// `env` names the setting `<SERVICE>_<env>` that fills the field where no connection is involved.
+    #[serde(default)]
     pub fields: Schema,
+    /// How an account is connected by OAuth 2.0. Beside `fields` it is a second way; a connection uses one.
+    #[serde(default)]
+    pub oauth2: Option<OAuth2>,
+    /// What `{name}` in URLs stands for: in `base_url` and in those of `oauth2`.
+    #[serde(default)]
+    pub parts: BTreeMap<String, Part>,
     /// How an access token is obtained, where the fields are not themselves the credential.
     #[serde(default)]
     pub token: Option<TokenExchange>,
@@ -74,17 +82,69 @@ pub enum JwtAlgorithm {
     Rs256,
 }
 
-/// What is added to each authorised request.
+/// What is added to each authorised request. In every text `{token}` stands for the access token, `{secret.<field>}` for
+/// a secret field and `{config.<field>}` for one that is not.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct Apply {
-    /// Headers by name; `{token}` and `{secret.<field>}` stand for secrets.
+    /// Headers by name.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Query parameters by name, for services that take a key in no other way.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// HTTP Basic (RFC 7617).
+    #[serde(default)]
+    pub basic: Option<Basic>,
+    /// AWS Signature Version 4, over the request as it is sent.
+    #[serde(default)]
+    pub sigv4: Option<SigV4>,
+}
+
+/// HTTP Basic.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Basic {
+    /// The user name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+/// AWS Signature Version 4.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct SigV4 {
+    /// The access key's id.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+    /// The token of temporary credentials; left out where the connection has none.
+    #[serde(default)]
+    pub session_token: Option<String>,
+    /// The region.
+    pub region: String,
+    /// The service's name in the signature's scope.
+    pub service: String,
+    /// S3's way: the path is encoded once, and the body's hash is sent.
+    #[serde(default)]
+    pub s3: bool,
 }
 
 impl Auth {
+    /// What `{name}` in URLs stands for.
+    pub fn parts(&self) -> &BTreeMap<String, Part> {
+        &self.parts
+    }
+
+    /// Whether a connection can be made of settings alone.
+    pub fn has_fields(&self) -> bool {
+        self.properties().next().is_some()
+    }
+
     /// The names of the secret fields.
     pub fn secret_fields(&self) -> impl Iterator<Item = &str> {
         self.properties()
@@ -115,6 +175,7 @@ impl Auth {
             token.access_token.check()?;
             token.expires_at.as_ref().map_or(Ok(()), Template::check)?;
         }
-        Ok(())
+        oauth2::check_parts(&self.parts)?;
+        self.oauth2.as_ref().map_or(Ok(()), |spec| spec.check(&self.parts))
     }
 }

@@ -5,6 +5,7 @@
 pub mod action;
 pub mod auth;
 pub mod conversation;
+pub mod oauth2;
 pub mod webhook;
 
 use crate::error::{Error, Result};

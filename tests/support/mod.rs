@@ -336,6 +336,20 @@ impl Host for Machine {
     }
 }
 
+#[async_trait(?Send)]
+impl Timer for Machine {
+    async fn sleep(&self, millis: u32) {
+        self.now.set(self.now.get() + i64::from(millis));
+        // Once around: whoever else is at work comes first.
+        let mut waited = false;
+        std::future::poll_fn(|_| match std::mem::replace(&mut waited, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
 /// A body that is all there.
 pub struct Bytes(pub Vec<u8>, pub Cell<bool>);
 
@@ -400,6 +414,7 @@ impl World {
             cache: &self.memory,
             keys: &patchbay::webhook::NoKeys,
             host: &self.machine,
+            timer: &self.machine,
         }
     }
 
