@@ -34,4 +34,11 @@ CREATE TABLE replay (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replay_running ON replay (id) WHERE state = 'running';
 
+-- What was spent of a day's allowance, added to by isolates every hundred events.
+CREATE TABLE budget (
+  day       INTEGER NOT NULL PRIMARY KEY,  -- days since 1970, UTC
+  rows      INTEGER NOT NULL,
+  kv_writes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 UPDATE meta SET value = '6' WHERE key = 'schema_version';

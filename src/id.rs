@@ -18,6 +18,7 @@ pub enum Kind {
     Rejection,
     Audit,
     Key,
+    Replay,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             Self::Rejection => "rej_",
             Self::Audit => "aud_",
             Self::Key => "key_",
+            Self::Replay => "rpl_",
         }
     }
 }

@@ -285,6 +285,8 @@ pub struct Ports<'a> {
     pub cache: &'a dyn Cache,
     pub keys: &'a dyn KeySource,
     pub host: &'a dyn Host,
+    pub limiter: &'a dyn Limiter,
+    pub tally: &'a dyn Tally,
     pub timer: &'a dyn Timer,
 }
 
@@ -293,4 +295,21 @@ pub struct Ports<'a> {
 pub trait Body {
     /// Reads it whole, once. Stops, and fails with `PAYLOAD_TOO_LARGE`, as soon as it passes `limit` bytes.
     async fn read(&self, limit: usize) -> crate::Result<Vec<u8>>;
+}
+
+/// The platform's rate limiter, where one is bound: approximate, per location, without a wait for the network.
+#[async_trait(?Send)]
+pub trait Limiter {
+    /// Whether one more of `key` may come now. Always, where nothing is bound.
+    async fn allows(&self, key: &str) -> bool;
+}
+
+/// Counters of the isolate: each isolate has its own, and any of them can be gone at any time.
+pub trait Tally {
+    /// Adds to the counter of this name and label, and gives what it stands at.
+    fn add(&self, name: &'static str, label: &str, by: u64) -> u64;
+    /// Sets a counter.
+    fn set(&self, name: &'static str, label: &str, to: u64);
+    /// Every counter, sorted by name and label.
+    fn all(&self) -> Vec<(&'static str, String, u64)>;
 }

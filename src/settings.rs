@@ -22,6 +22,20 @@ pub const AGENT_LABEL: &str = "PATCHBAY_AGENT_LABEL";
 /// How long requests that were refused are kept, encrypted, in hours.
 pub const KEEP_REJECTED_HOURS: &str = "PATCHBAY_KEEP_REJECTED_HOURS";
 
+/// Days for which events are kept, with their payloads and deliveries.
+pub const EVENT_RETENTION_DAYS: &str = "PATCHBAY_EVENT_RETENTION_DAYS";
+/// Days for which runs of actions and ended conversations are kept.
+pub const RUN_RETENTION_DAYS: &str = "PATCHBAY_RUN_RETENTION_DAYS";
+/// Days for which the audit log is kept.
+pub const AUDIT_RETENTION_DAYS: &str = "PATCHBAY_AUDIT_RETENTION_DAYS";
+
+/// Events that one source may bring per minute and isolate.
+pub const EVENTS_PER_MINUTE: &str = "PATCHBAY_EVENTS_PER_MINUTE";
+/// Rows of D1 that may be written per day (UTC) before deliveries are put off.
+pub const DAILY_ROWS: &str = "PATCHBAY_DAILY_ROWS";
+/// Values of KV that may be written per day (UTC) before deliveries that need one are put off.
+pub const DAILY_KV_WRITES: &str = "PATCHBAY_DAILY_KV_WRITES";
+
 /// Longest that [`KEEP_REJECTED_HOURS`] can be.
 const MAX_KEEP_HOURS: u32 = 72;
 
@@ -68,6 +82,19 @@ pub fn max_body_bytes(host: &dyn Host) -> usize {
 pub fn keep_rejected_hours(host: &dyn Host) -> u32 {
     let hours = text(host, KEEP_REJECTED_HOURS).and_then(|v| v.parse::<u32>().ok());
     hours.unwrap_or(0).min(MAX_KEEP_HOURS)
+}
+
+/// Days for which something is kept, by the name of its setting: 30 for most, 365 for the audit log. None: for ever,
+/// which is what 0 asks for.
+pub fn retention_days(host: &dyn Host, name: &str) -> Option<u32> {
+    let usual = if name == AUDIT_RETENTION_DAYS { 365 } else { 30 };
+    let days = text(host, name).and_then(|v| v.parse().ok()).unwrap_or(usual);
+    (days > 0).then_some(days)
+}
+
+/// A limit, by the name of its setting; none where it is not set, or 0.
+pub fn limit(host: &dyn Host, name: &str) -> Option<u64> {
+    text(host, name).and_then(|v| v.parse().ok()).filter(|n| *n > 0)
 }
 
 /// What a text must hold to ask for the agent, with its `@`.

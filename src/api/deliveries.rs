@@ -5,24 +5,29 @@ use super::input::{Query, missing, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::id::Kind;
-use crate::store::delivery::{self, Attempt, Delivery, Filter};
-use crate::store::destination;
+use crate::store::delivery::{self, Attempt, Delivery};
+use crate::store::{audit, destination, search};
 use serde_json::{Value, json};
 
-/// A page, newest first.
+/// A page, newest first. Those of one event come on one page, oldest first.
 pub async fn list(call: &Call<'_>) -> Result<Response> {
     let query = Query::of(call, &["event_id", "destination_id", "status"])?;
     let limit = query.limit()?;
-    let filter = Filter {
-        event_id: query.text("event_id"),
-        destination_id: query.text("destination_id"),
-        status: query.text("status"),
-        owner: call.owner().map(str::to_owned),
-        before: query.after(Kind::Delivery)?,
-        limit: limit + 1,
-    };
-    let rows = delivery::list(&call.hub.ports, &filter).await?;
-    Ok(query.page(rows, limit, |d| &d.id, show_delivery))
+    let (destination, status) = (query.text("destination_id"), query.text("status"));
+    let ports = &call.hub.ports;
+    if let Some(event_id) = query.text("event_id") {
+        let fits = |d: &Delivery| {
+            destination.as_ref().is_none_or(|id| d.destination_id == *id)
+                && status.as_ref().is_none_or(|s| d.state == *s)
+        };
+        let all = delivery::of_event(ports, &event_id, call.owner()).await?;
+        let data = all.iter().filter(|d| fits(d)).map(show_delivery).collect();
+        return Ok(query.listed(data, None));
+    }
+    let before = query.after(Kind::Delivery)?;
+    let (destination, status) = (destination.as_deref(), status.as_deref());
+    let page = search::deliveries(ports, destination, status, call.owner(), before.as_deref(), limit).await?;
+    Ok(query.listed(page.rows.iter().map(show_delivery).collect(), page.next.as_deref()))
 }
 
 /// Tries a delivery again, now.
@@ -38,12 +43,19 @@ pub async fn retry(call: &Call<'_>) -> Result<Response> {
             return Err(missing("delivery"));
         }
     }
-    if !delivery::retry(ports, id, ports.host.now()).await? {
-        return Err(match delivery::find(ports, id).await? {
-            Some(d) if d.state == "delivered" => crate::Error::Conflict("it was delivered".into()),
-            Some(_) => crate::Error::Conflict("the delivery is being tried at this moment".into()),
-            None => missing("delivery"),
-        });
+    let done = audit::Entry {
+        actor: call.actor(),
+        act: "delivery.retried",
+        subject: id,
+        owner: call.owner(),
+        detail: &json!({"event_id": found.event_id, "destination_id": found.destination_id}),
+    };
+    let done = audit::append(ports.host, done);
+    if !delivery::retry(ports, id, ports.host.now(), done).await? {
+        return Err(crate::Error::Conflict(match found.state.as_str() {
+            "delivered" => "it was delivered".into(),
+            _ => "the delivery is being tried at this moment".into(),
+        }));
     }
     call.hub.call(id).await;
     let found = delivery::find(ports, id).await?.ok_or_else(|| missing("delivery"))?;

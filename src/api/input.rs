@@ -140,10 +140,19 @@ impl Query {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|row| URL_SAFE_NO_PAD.encode(format!("{} {}", id(row), self.mark())));
-        let data: Vec<Value> = rows.iter().map(show).collect();
+        let next = rows.last().filter(|_| more).map(|row| id(row).to_owned());
+        self.listed(rows.iter().map(show).collect(), next.as_deref())
+    }
+
+    /// A page whose rows were counted before; `next` is the id behind which the next one begins.
+    pub fn listed(&self, data: Vec<Value>, next: Option<&str>) -> Response {
+        let next = next.map(|id| self.cursor(id));
         ok(&json!({ "data": data, "next_cursor": next }))
+    }
+
+    /// The opaque cursor behind an id of this list.
+    pub fn cursor(&self, id: &str) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{id} {}", self.mark()))
     }
 
     /// What tells this list with these filters from others. A cursor holds no secret and gives no right: the mark

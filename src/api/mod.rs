@@ -1,5 +1,6 @@
 //! HTTP in: routes as data, who may call them, and replies. Natively testable; no framework.
 
+mod audit;
 mod callback;
 mod connections;
 mod definitions;
@@ -12,6 +13,7 @@ mod keys;
 mod operations;
 mod principal;
 mod rejections;
+mod replays;
 mod route;
 mod runs;
 mod strict;
@@ -96,6 +98,16 @@ async fn respond(
         Route::ListEvents => events::list(&call).await,
         Route::ShowEvent => events::show(&call).await,
         Route::EventPayload => events::payload(&call).await,
+        Route::Metrics => operations::metrics(&call).await,
+        Route::StreamEvents => events::stream(&call).await,
+        Route::ChangeEvent => events::change(&call).await,
+        Route::ReplayEvent => replays::one(&call).await,
+        Route::ReplayEvents => replays::many(&call).await,
+        Route::ListReplays => replays::list(&call).await,
+        Route::ShowReplay => replays::show(&call).await,
+        Route::CancelReplay => replays::cancel(&call).await,
+        Route::ListAudit => audit::list(&call).await,
+        Route::VerifyAudit => audit::verify(&call).await,
         Route::ListDeliveries => deliveries::list(&call).await,
         Route::RetryDelivery => deliveries::retry(&call).await,
         Route::CreateDestination => destinations::create(&call).await,

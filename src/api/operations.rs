@@ -3,7 +3,7 @@
 use super::Call;
 use super::input::ok;
 use crate::error::Result;
-use crate::http::Response;
+use crate::http::{Headers, Response};
 use serde_json::json;
 
 /// `GET /healthz`: the Worker runs.
@@ -15,4 +15,14 @@ pub fn health() -> Response {
 pub async fn ready(call: &Call<'_>) -> Result<Response> {
     let schema_version = call.hub.ready().await?;
     Ok(ok(&json!({"status": "ok", "schema_version": schema_version})))
+}
+
+/// `GET /metrics`: the hub's state for Prometheus.
+pub async fn metrics(call: &Call<'_>) -> Result<Response> {
+    let text = call.hub.metrics().await?;
+    Ok(Response {
+        status: 200,
+        headers: Headers::from_pairs([("content-type", "text/plain; version=0.0.4; charset=utf-8")]),
+        body: text.into_bytes(),
+    })
 }

@@ -41,7 +41,7 @@ pub async fn release(call: &Call<'_>) -> Result<Response> {
     let sample = rejection::find(&call.hub.ports, id)
         .await?
         .ok_or_else(|| missing("rejection"))?;
-    call.hub.release(&sample, call.trace_id).await
+    call.hub.release(&sample, call.actor(), call.trace_id).await
 }
 
 /// Says which check a captured request fails, and the likely cause.

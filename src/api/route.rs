@@ -23,6 +23,16 @@ pub enum Route {
     ListEvents,
     ShowEvent,
     EventPayload,
+    Metrics,
+    StreamEvents,
+    ChangeEvent,
+    ReplayEvent,
+    ReplayEvents,
+    ListReplays,
+    ShowReplay,
+    CancelReplay,
+    ListAudit,
+    VerifyAudit,
     ListDeliveries,
     RetryDelivery,
     CreateDestination,
@@ -80,7 +90,7 @@ use Method::{Delete, Get, Patch, Post};
 use Scope::{ActionsExecute, Admin, ConnectionsRead, ConnectionsWrite, EventsRead, EventsWrite};
 
 /// Every route. Deliveries come first: they are most of the traffic.
-pub static ROUTES: [Entry; 39] = [
+pub static ROUTES: [Entry; 49] = [
     entry(Post, "/api/integration/{service}/events", Open, Route::Receive),
     entry(
         Post,
@@ -94,6 +104,8 @@ pub static ROUTES: [Entry; 39] = [
     entry(Get, "/healthz", Open, Route::Health),
     entry(Get, "/readyz", Open, Route::Ready),
     entry(Get, "/api/v1/events", Needs(EventsRead), Route::ListEvents),
+    entry(Get, "/metrics", Needs(Admin), Route::Metrics),
+    entry(Get, "/api/v1/events/stream", Needs(EventsRead), Route::StreamEvents),
     entry(Get, "/api/v1/events/{id}", Needs(EventsRead), Route::ShowEvent),
     entry(
         Get,
@@ -101,6 +113,24 @@ pub static ROUTES: [Entry; 39] = [
         Needs(EventsRead),
         Route::EventPayload,
     ),
+    entry(Patch, "/api/v1/events/{id}", Needs(EventsWrite), Route::ChangeEvent),
+    entry(
+        Post,
+        "/api/v1/events/{id}/replay",
+        Needs(EventsWrite),
+        Route::ReplayEvent,
+    ),
+    entry(Post, "/api/v1/events/replay", Needs(EventsWrite), Route::ReplayEvents),
+    entry(Get, "/api/v1/replays", Needs(EventsRead), Route::ListReplays),
+    entry(Get, "/api/v1/replays/{id}", Needs(EventsRead), Route::ShowReplay),
+    entry(
+        Post,
+        "/api/v1/replays/{id}/cancel",
+        Needs(EventsWrite),
+        Route::CancelReplay,
+    ),
+    entry(Get, "/api/v1/audit", Needs(Admin), Route::ListAudit),
+    entry(Get, "/api/v1/audit/verify", Needs(Admin), Route::VerifyAudit),
     entry(Get, "/api/v1/deliveries", Needs(EventsRead), Route::ListDeliveries),
     entry(
         Post,

@@ -14,6 +14,7 @@ mod host;
 mod http;
 mod js;
 mod kv;
+mod meter;
 mod queue;
 mod sql;
 mod stream;
@@ -36,6 +37,7 @@ struct Adapters {
     cache: cache::IsolateCache,
     keys: cache::PublishedKeys,
     host: host::Runtime,
+    limiter: meter::RateLimiter,
 }
 
 impl Adapters {
@@ -50,6 +52,7 @@ impl Adapters {
             cache: cache::IsolateCache,
             keys: cache::PublishedKeys,
             host: host::Runtime::new(env),
+            limiter: meter::RateLimiter::new(env),
         }
     }
 
@@ -64,6 +67,8 @@ impl Adapters {
             keys: &self.keys,
             host: &self.host,
             timer: &self.host,
+            limiter: &self.limiter,
+            tally: &meter::IsolateTally,
         }
     }
 }

@@ -1,13 +1,19 @@
 //! The hub's verbs: receive, dispatch, deliver, answer, run, sweep. The only thing that `edge` and `api` call.
 
+mod admit;
 mod callback;
 mod connect;
 mod converse;
 mod define;
 mod deliver;
 mod dispatch;
+mod metrics;
 mod receive;
 mod reject;
+mod replay;
+mod retention;
+mod seal;
+mod stream;
 mod sweep;
 
 pub use callback::{Answer, Answered, Asked};
@@ -15,6 +21,7 @@ pub use connect::{ConnectionChange, NewConnection};
 pub use deliver::run_of;
 pub use receive::webhook_path;
 pub use reject::Captured;
+pub use seal::Verdict;
 
 use crate::action::run;
 use crate::error::Result;
@@ -70,6 +77,8 @@ impl<'a> Hub<'a> {
             self.deliver(id).await
         } else if id::is(Kind::Run, id) {
             run::execute(&self.ports, id).await
+        } else if id::is(Kind::Replay, id) {
+            self.step_replay(id).await
         } else {
             Ok(None)
         };

@@ -63,6 +63,7 @@ impl Hub<'_> {
         let manifest = integration.manifest()?;
         let spec = webhook_of(manifest)?;
         check_method(spec, head.method)?;
+        self.throttle(service, connection_id).await?;
         let recipient = self.recipient(manifest, spec, connection_id).await?;
         let keys = &recipient.keys;
         if let Err(why) = webhook::precheck(spec, head, keys) {
@@ -156,6 +157,7 @@ impl Hub<'_> {
         } else {
             hook.into_body()
         };
+        self.admit(&recipient.source, drafts.len(), payload.len()).await?;
         let stored = event::insert_all(&self.ports, &arrival, &drafts, payload).await?;
         for new in stored.iter().filter(|s| !s.duplicate) {
             self.call(&new.id).await;

@@ -8,6 +8,7 @@ use crate::http::{Head, Headers, Method};
 use crate::id::{self, Kind};
 use crate::secret::Secret;
 use crate::settings;
+use crate::store::audit;
 use crate::store::rejection::{self, Rejection as Sample};
 use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::webhook::{self, Explanation, IncomingHook, Rejection};
@@ -93,6 +94,7 @@ impl Hub<'_> {
         why: &Rejection,
         trace_id: &str,
     ) {
+        self.ports.tally.add("rejected", why.cause(), 1);
         let sampled = !why.is_our_fault() && self.wants_sample(service, why);
         self.ports.host.log(&json!({
             "level": "warn", "job": "reject", "trace_id": trace_id, "service": service,
@@ -175,7 +177,7 @@ impl Hub<'_> {
     }
 
     /// Takes a refused delivery that was kept, as if it came now; its signed time counts as of when it came.
-    pub async fn release(&self, sample: &Sample, trace_id: &str) -> Result<crate::http::Response> {
+    pub async fn release(&self, sample: &Sample, actor: &str, trace_id: &str) -> Result<crate::http::Response> {
         let sealed = sample.request.as_ref().ok_or_else(|| {
             Error::Conflict(format!(
                 "the request is not kept (any more); set `{}` to keep those to come",
@@ -195,7 +197,16 @@ impl Hub<'_> {
             .await?
         {
             Ok(taken) => {
-                rejection::released(&self.ports, &sample.id, taken.first.as_ref().map(|s| s.id.as_str())).await?;
+                let event_id = taken.first.as_ref().map(|s| s.id.as_str());
+                let done = audit::Entry {
+                    actor,
+                    act: "rejection.released",
+                    subject: &sample.id,
+                    owner: None,
+                    detail: &json!({"service": sample.service, "event_id": event_id}),
+                };
+                let done = audit::append(self.ports.host, done);
+                rejection::released(&self.ports, &sample.id, event_id, done).await?;
                 Ok(super::receive::accepted(taken.first.as_ref(), trace_id))
             }
             Err((why, _)) => Err(Error::Conflict(format!("it is still refused: {why}"))),

@@ -1,7 +1,8 @@
 //! What cron does each minute: finds what was left behind.
 
 use super::{Hub, Woken};
-use crate::store::{delivery, event, run};
+use crate::store::{delivery, event, replay, run};
+use crate::time::MINUTE;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -21,6 +22,7 @@ impl Hub<'_> {
             event::due(now, PER_KIND),
             delivery::due(now, PER_KIND),
             run::due(now, PER_KIND),
+            replay::left_behind(now + -MINUTE, PER_KIND),
         ];
         statements.extend(self.purge_rejections());
         let found = match self.ports.sql.batch(statements).await {
@@ -44,6 +46,19 @@ impl Hub<'_> {
         if !ids.is_empty() {
             let line = json!({"job": "sweep", "found": ids.len(), "by_itself": left.len()});
             self.ports.host.log(&line);
+        }
+        self.keep_house().await;
+    }
+
+    /// What is not urgent: a failure of one part keeps none of the others, and the next minute tries again.
+    async fn keep_house(&self) {
+        for (job, outcome) in [("seal", self.seal().await), ("purge", self.purge().await)] {
+            if let Err(error) = outcome {
+                let message = error.to_string();
+                self.ports
+                    .host
+                    .log(&json!({"level": "error", "job": job, "message": message}));
+            }
         }
     }
 

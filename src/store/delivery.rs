@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ports::{Ports, Stmt};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,13 +169,15 @@ UPDATE delivery SET due_at = ?3 WHERE id = (SELECT id FROM delivery WHERE destin
     Stmt::new(sql, [destination_id.into(), order_key.into(), now.into()])
 }
 
-/// Makes a delivery that did not arrive due now; whether there was one to make due.
-pub async fn retry(ports: &Ports<'_>, id: &str, now: Timestamp) -> Result<bool> {
+/// Makes a delivery that did not arrive due now, with `done`, the audit entry of that; whether there was one to make
+/// due.
+pub async fn retry(ports: &Ports<'_>, id: &str, now: Timestamp, done: Stmt) -> Result<bool> {
     let sql = "-- delivery::retry
 UPDATE delivery SET state = 'pending', due_at = ?2, note = NULL, updated_at = ?2, lease_by = NULL, lease_until = NULL
 WHERE id = ?1 AND state <> 'delivered' AND (lease_until IS NULL OR lease_until < ?2) RETURNING id";
-    let row: Option<Value> = ports.sql.first(Stmt::new(sql, [id.into(), now.into()])).await?;
-    Ok(row.is_some())
+    let statements = vec![Stmt::new(sql, [id.into(), now.into()]), done];
+    let changed = ports.sql.batch(statements).await?;
+    Ok(changed.first().is_some_and(|rows| !rows.is_empty()))
 }
 
 /// Ids of deliveries that are due and that nobody holds, oldest first.
@@ -198,36 +200,4 @@ pub async fn of_event(ports: &Ports<'_>, event_id: &str, owner: Option<&str>) ->
 SELECT * FROM delivery WHERE event_id = ?1
   AND (?2 IS NULL OR destination_id IN (SELECT id FROM destination WHERE owner = ?2)) ORDER BY id";
     ports.sql.rows(Stmt::new(sql, [event_id.into(), owner.into()])).await
-}
-
-/// What a list of deliveries is narrowed to; none means any.
-#[derive(Debug, Default)]
-#[expect(
-    missing_docs,
-    reason = "each field is the query parameter of HTTP-API it is named after"
-)]
-pub struct Filter {
-    pub event_id: Option<String>,
-    pub destination_id: Option<String>,
-    pub status: Option<String>,
-    pub owner: Option<String>,
-    pub before: Option<String>,
-    pub limit: i64,
-}
-
-/// A page of deliveries, newest first.
-pub async fn list(ports: &Ports<'_>, filter: &Filter) -> Result<Vec<Delivery>> {
-    let sql = "-- delivery::list
-SELECT * FROM delivery WHERE (?1 IS NULL OR event_id = ?1) AND (?2 IS NULL OR destination_id = ?2)
-  AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR id < ?4)
-  AND (?6 IS NULL OR destination_id IN (SELECT id FROM destination WHERE owner = ?6)) ORDER BY id DESC LIMIT ?5";
-    let params = [
-        filter.event_id.as_deref().into(),
-        filter.destination_id.as_deref().into(),
-        filter.status.as_deref().into(),
-        filter.before.as_deref().into(),
-        filter.limit.into(),
-        filter.owner.as_deref().into(),
-    ];
-    ports.sql.rows(Stmt::new(sql, params)).await
 }

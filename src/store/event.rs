@@ -181,9 +181,10 @@ async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft],
     let draft = drafts
         .first()
         .ok_or_else(|| Error::Internal("an insert without an event".into()))?;
-    let id = id::new(Kind::Event, ports.host);
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    let (payload_key, payload) = place(ports, &id, body).await?;
+    let (payload_key, payload) = place(ports, body).await?;
+    // Made last: readers that follow by id rely on rows that come in about the order of their ids.
+    let id = id::new(Kind::Event, ports.host);
     let blob = payload_key.clone();
     let params = [
         id.clone().into(),
@@ -286,12 +287,12 @@ SELECT id, delivery_id FROM event WHERE source = ?1 AND delivery_id IN (SELECT v
 }
 
 /// Where the payload goes: into the row, or, if it is too large for one, beside it.
-async fn place(ports: &Ports<'_>, id: &str, body: Vec<u8>) -> Result<(Option<String>, Param)> {
+async fn place(ports: &Ports<'_>, body: Vec<u8>) -> Result<(Option<String>, Param)> {
     if body.len() > MAX_BLOB {
         return Err(Error::PayloadTooLarge { limit: MAX_BLOB });
     }
     if body.len() > MAX_ROW_PAYLOAD {
-        let key = format!("payload/{id}");
+        let key = format!("payload/{}", id::new(Kind::Event, ports.host));
         ports.blobs.put(&key, &body).await?;
         return Ok((Some(key), Param::Null));
     }
@@ -430,49 +431,74 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Full>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// What a list of events is narrowed to; none means any.
-#[derive(Debug, Default)]
-#[expect(
-    missing_docs,
-    reason = "each field is the query parameter of HTTP-API it is named after"
-)]
-pub struct Filter {
-    pub service: Option<String>,
-    pub r#type: Option<String>,
-    pub connection_id: Option<String>,
-    pub status: Option<String>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    pub q: Option<String>,
-    pub owner: Option<String>,
-    pub before: Option<String>,
-    pub limit: i64,
+const REVIVE: &str = "-- event::revive
+UPDATE event SET state = 'pending', due_at = ?3, tries = 0, lease_by = NULL, lease_until = NULL,
+  replay = CASE WHEN state = 'failed' AND replay IS NULL THEN NULL ELSE ?2 END
+WHERE id IN (SELECT value FROM json_each(?1)) AND state IN ('dispatched', 'failed')
+  AND (?4 IS NULL OR EXISTS (SELECT 1 FROM replay WHERE id = ?4 AND cursor = ?5 AND state = 'running'))
+RETURNING id";
+
+/// The statement that makes events due again that were dispatched, or could not be; those are not marked as replays,
+/// for nobody has seen them. With the id and cursor of a `job` only while that job stands there.
+pub fn revive(ids: &[String], replay: &Replay, job: Option<(&str, &str)>, now: Timestamp) -> Stmt {
+    Stmt::new(
+        REVIVE,
+        [
+            json!(ids).to_string().into(),
+            json!(replay).to_string().into(),
+            now.into(),
+            job.map(|(id, _)| id).into(),
+            job.map(|(_, cursor)| cursor).into(),
+        ],
+    )
 }
 
-const LIST: &str = "-- event::list
-SELECT id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at, received_at,
-  trace_id, content_type, state, tries, decision, context, size, hold
-FROM event
-WHERE (?1 IS NULL OR service = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR connection_id = ?3)
-  AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)
-  AND (?7 IS NULL OR id = ?7 OR delivery_id = ?7 OR substr(subject, 1, length(?7)) = ?7)
-  AND (?8 IS NULL OR id < ?8) AND (?10 IS NULL OR owner = ?10)
-ORDER BY id DESC LIMIT ?9";
+/// The statement that keeps an event from being purged, or lets it be purged again.
+pub fn hold(id: &str, hold: bool) -> Stmt {
+    let sql = "-- event::hold\nUPDATE event SET hold = ?2 WHERE id = ?1 AND state <> 'purged' RETURNING id";
+    Stmt::new(sql, [id.into(), hold.into()])
+}
 
-/// A page of events, newest first.
-pub async fn list(ports: &Ports<'_>, filter: &Filter) -> Result<Vec<Event>> {
-    let text = |value: &Option<String>| Param::from(value.as_deref());
-    let params = [
-        text(&filter.service),
-        text(&filter.r#type),
-        text(&filter.connection_id),
-        text(&filter.status),
-        filter.since.into(),
-        filter.until.into(),
-        text(&filter.q),
-        text(&filter.before),
-        filter.limit.into(),
-        text(&filter.owner),
-    ];
-    ports.sql.rows(Stmt::new(LIST, params)).await
+// Nothing that is in flight, held, or part of an open conversation is purged. At most 500 rows are looked at.
+const EXPIRED: &str = "-- event::expired
+SELECT id FROM (SELECT id, hold, state FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 500) AS e
+WHERE hold = 0 AND state <> 'pending'
+  AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = e.id AND (state = 'pending' OR conversation_id IN
+    (SELECT id FROM conversation WHERE id = delivery.conversation_id AND state = 'open' AND token_expires_at > ?3)))
+ORDER BY id LIMIT 100";
+
+const EXPIRED_END: &str = "-- event::expired_end
+SELECT max(id) AS last, count(*) AS scanned
+FROM (SELECT id FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 500)";
+
+/// The statements that find events to purge between two ids, and how far they looked.
+pub fn expired(after: &str, before: &str, now: Timestamp) -> [Stmt; 2] {
+    [
+        Stmt::new(EXPIRED, [after.into(), before.into(), now.into()]),
+        Stmt::new(EXPIRED_END, [after.into(), before.into()]),
+    ]
+}
+
+/// The statements that take out of use those of the events whose payload lies beside the row, and give its key, and
+/// that forget the deliveries of them all.
+pub fn retire(ids: &[&str]) -> [Stmt; 2] {
+    let list = json!(ids).to_string();
+    let retire = "-- event::retire
+UPDATE event SET state = 'purged' WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
+  AND state IN ('dispatched', 'failed', 'purged') AND payload_key IS NOT NULL RETURNING payload_key";
+    let deliveries = "-- event::retire_deliveries
+DELETE FROM delivery WHERE event_id IN (SELECT value FROM json_each(?1)) AND state <> 'pending'
+  AND EXISTS (SELECT 1 FROM event WHERE id = delivery.event_id AND hold = 0 AND state <> 'pending')";
+    [
+        Stmt::new(retire, [list.as_str().into()]),
+        Stmt::new(deliveries, [list.into()]),
+    ]
+}
+
+/// The statement that forgets events whose payload lies in the row, or was deleted from beside it.
+pub fn purge(ids: &[&str]) -> Stmt {
+    let sql = "-- event::purge
+DELETE FROM event WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
+  AND (state = 'purged' OR (state IN ('dispatched', 'failed') AND payload_key IS NULL)) RETURNING id";
+    Stmt::new(sql, [json!(ids).to_string().into()])
 }

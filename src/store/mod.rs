@@ -1,6 +1,7 @@
 //! One file per table: the SQL beside the function that runs it. Statements are constants of the program.
 
 pub mod audit;
+pub mod budget;
 pub mod connection;
 pub mod conversation;
 pub mod definition;
@@ -8,8 +9,11 @@ pub mod delivery;
 pub mod destination;
 pub mod event;
 pub mod key;
+pub mod metrics;
 pub mod rejection;
+pub mod replay;
 pub mod run;
+pub mod search;
 
 use crate::error::Result;
 use crate::ports::{Ports, Stmt};

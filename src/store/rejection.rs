@@ -4,7 +4,6 @@ use crate::error::Result;
 use crate::ports::{Ports, Stmt};
 use crate::time::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 /// A delivery that was refused.
 #[derive(Debug, Clone, Deserialize)]
@@ -60,12 +59,12 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Rejection>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// Writes down what a released sample became; its request is no longer needed.
-pub async fn released(ports: &Ports<'_>, id: &str, event_id: Option<&str>) -> Result<()> {
-    let sql = "-- rejection::released\nUPDATE rejection SET event_id = ?2, request = NULL WHERE id = ?1 RETURNING id";
+/// Writes down what a released sample became, with `done`, the audit entry of that; its request is no longer needed.
+pub async fn released(ports: &Ports<'_>, id: &str, event_id: Option<&str>, done: Stmt) -> Result<()> {
+    let sql = "-- rejection::released\nUPDATE rejection SET event_id = ?2, request = NULL WHERE id = ?1";
     ports
         .sql
-        .first::<Value>(Stmt::new(sql, [id.into(), event_id.into()]))
+        .batch(vec![Stmt::new(sql, [id.into(), event_id.into()]), done])
         .await?;
     Ok(())
 }

@@ -193,3 +193,11 @@ SELECT * FROM run WHERE (?1 IS NULL OR conversation_id = ?1) AND (?2 IS NULL OR 
     let params = [conversation.into(), before.into(), limit.into(), owner.into()];
     ports.sql.rows(Stmt::new(sql, params)).await
 }
+
+/// The statement that forgets, at most 100 at a time, ended runs with ids before `before`.
+pub fn purge(before: &str) -> Stmt {
+    let sql = "-- run::purge
+DELETE FROM run WHERE id IN (SELECT id FROM (SELECT id, status FROM run WHERE id < ?1 ORDER BY id LIMIT 500)
+  WHERE status NOT IN ('pending', 'running') LIMIT 100)";
+    Stmt::new(sql, [before.into()])
+}

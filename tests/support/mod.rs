@@ -42,6 +42,8 @@ pub struct Database {
     pub failing: Rc<Cell<u32>>,
     /// Statements run, by the name in their leading comment.
     pub ran: RefCell<Vec<String>>,
+    /// How SQLite means to run each statement that was run, by the name in its leading comment.
+    pub plans: RefCell<BTreeMap<String, Vec<String>>>,
 }
 
 impl Database {
@@ -62,6 +64,7 @@ impl Database {
             connection: RefCell::new(connection),
             failing: Rc::default(),
             ran: RefCell::default(),
+            plans: RefCell::default(),
         }
     }
 
@@ -103,11 +106,28 @@ impl Sql for Database {
                 .unwrap_or_default()
                 .trim_start_matches("-- ");
             self.ran.borrow_mut().push(name.to_owned());
+            let mut plans = self.plans.borrow_mut();
+            plans
+                .entry(name.to_owned())
+                .or_insert_with(|| plan(&transaction, &statement));
+            drop(plans);
             all.push(rows(&transaction, &statement)?);
         }
         transaction.commit().map_err(error)?;
         Ok(all)
     }
+}
+
+fn plan(connection: &Connection, statement: &Stmt) -> Vec<String> {
+    let mut prepared = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sql))
+        .unwrap();
+    let mut steps = prepared.raw_query();
+    let mut plan = Vec::new();
+    while let Some(step) = steps.next().unwrap() {
+        plan.push(step.get(3).unwrap());
+    }
+    plan
 }
 
 fn rows(connection: &Connection, statement: &Stmt) -> Result<Rows, SqlError> {
@@ -336,6 +356,45 @@ impl Host for Machine {
     }
 }
 
+/// The isolate's counters.
+#[derive(Default)]
+pub struct Counters(RefCell<BTreeMap<(&'static str, String), u64>>);
+
+impl Tally for Counters {
+    fn add(&self, name: &'static str, label: &str, by: u64) -> u64 {
+        let mut counters = self.0.borrow_mut();
+        let counter = counters.entry((name, label.to_owned())).or_default();
+        *counter += by;
+        *counter
+    }
+    fn set(&self, name: &'static str, label: &str, to: u64) {
+        self.0.borrow_mut().insert((name, label.to_owned()), to);
+    }
+    fn all(&self) -> Vec<(&'static str, String, u64)> {
+        self.0.borrow().iter().map(|((n, l), v)| (*n, l.clone(), *v)).collect()
+    }
+}
+
+/// A rate limiter that lets a number of each key through; none: any number.
+#[derive(Default)]
+pub struct Gate {
+    pub left: RefCell<HashMap<String, u32>>,
+}
+
+#[async_trait(?Send)]
+impl Limiter for Gate {
+    async fn allows(&self, key: &str) -> bool {
+        match self.left.borrow_mut().get_mut(key) {
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => true,
+        }
+    }
+}
+
 #[async_trait(?Send)]
 impl Timer for Machine {
     async fn sleep(&self, millis: u32) {
@@ -373,6 +432,8 @@ pub struct World {
     pub crypto: MarkCrypto,
     pub memory: Memory,
     pub machine: Machine,
+    pub tally: Counters,
+    pub gate: Gate,
 }
 
 impl World {
@@ -397,6 +458,8 @@ impl World {
                 vars: RefCell::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
                 lines: RefCell::default(),
             },
+            tally: Counters::default(),
+            gate: Gate::default(),
         }
     }
 
@@ -414,6 +477,8 @@ impl World {
             cache: &self.memory,
             keys: &patchbay::webhook::NoKeys,
             host: &self.machine,
+            limiter: &self.gate,
+            tally: &self.tally,
             timer: &self.machine,
         }
     }

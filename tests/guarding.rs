@@ -1,0 +1,260 @@
+//! How much may come in, what an operator sees, and what a program that follows gets.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail loudly; JSON indexing gives null"
+)]
+
+mod support;
+
+use patchbay::http::{Method, Response};
+use patchbay::time::{DAY, MINUTE};
+use serde_json::{Value, json};
+use support::World;
+use support::scene::*;
+
+const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer test-admin-token")];
+
+fn ping(world: &World, id: &str) -> (u16, Value) {
+    deliver(world, id, "ping", b"{\"n\":1}")
+}
+
+fn text(reply: &Response) -> String {
+    String::from_utf8(reply.body.clone()).unwrap()
+}
+
+#[test]
+fn accepting_is_one_statement_whatever_is_limited() {
+    let world = world();
+    world.set("PATCHBAY_EVENTS_PER_MINUTE", "1000");
+    world.set("PATCHBAY_DAILY_ROWS", "100000");
+    world.set("PATCHBAY_DAILY_KV_WRITES", "1000");
+    for n in 0..250 {
+        assert_eq!(ping(&world, &format!("d-{n}")).0, 202);
+    }
+
+    let ran = world.sql.ran.borrow();
+    let of = |name: &str| ran.iter().filter(|n| *n == name).count();
+    assert_eq!((of("event::insert"), of("budget::spend"), ran.len()), (250, 3, 253));
+}
+
+#[test]
+fn the_platforms_limiter_refuses_before_anything_is_read() {
+    let world = world();
+    world.gate.left.borrow_mut().insert("github".to_owned(), 2);
+    assert_eq!((ping(&world, "d-1").0, ping(&world, "d-2").0), (202, 202));
+    world.sql.ran.borrow_mut().clear();
+
+    let (status, problem) = ping(&world, "d-3");
+
+    assert_eq!((status, &problem["code"]), (429, &json!("RATE_LIMIT_EXCEEDED")));
+    assert!(world.sql.ran.borrow().is_empty());
+}
+
+#[test]
+fn a_source_has_a_quota_that_only_verified_deliveries_use_up() {
+    let world = world();
+    world.set("PATCHBAY_EVENTS_PER_MINUTE", "3");
+    let path = connection(&world, "github", json!({"webhook_secret": SECRET}));
+    for n in 0..5 {
+        let forged = world.request(
+            Method::Post,
+            "/api/integration/github/events",
+            &[
+                ("x-github-event", "ping"),
+                ("x-github-delivery", "x"),
+                ("x-hub-signature-256", "sha256=00"),
+            ],
+            b"{}",
+        );
+        assert_eq!(forged.status, 401, "{n}");
+    }
+    let codes: Vec<u16> = (0..5).map(|n| ping(&world, &format!("d-{n}")).0).collect();
+    assert_eq!(codes, [202, 202, 202, 429, 429]);
+    let refused = {
+        let signature = format!("sha256={}", mac(SECRET, b"{}"));
+        let headers = [
+            ("x-github-event", "ping"),
+            ("x-github-delivery", "d-9"),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        world.request(Method::Post, &path, &headers, b"{}")
+    };
+    assert_eq!(refused.status, 202, "another source has its own");
+
+    world.wait(MINUTE);
+    assert_eq!(ping(&world, "d-4").0, 202);
+}
+
+#[test]
+fn the_days_budget_ends_in_a_polite_503_and_begins_anew() {
+    let world = world();
+    world.set("PATCHBAY_DAILY_ROWS", "700");
+    let mut accepted = 0;
+    let refused = loop {
+        let signature = format!("sha256={}", mac(SECRET, b"{}"));
+        let id = format!("d-{accepted}");
+        let headers = [
+            ("x-github-event", "ping"),
+            ("x-github-delivery", id.as_str()),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        let reply = world.request(Method::Post, "/api/integration/github/events", &headers, b"{}");
+        if reply.status != 202 {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 1_000);
+    };
+    assert_eq!(accepted, 100, "7 rows each");
+    assert_eq!(refused.status, 503);
+    let wait: u32 = refused.headers.get("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3_601).contains(&wait));
+    assert_eq!(world.sql.count("SELECT count(*) FROM event"), 100);
+
+    world.wait(DAY);
+    assert_eq!(ping(&world, "tomorrow").0, 202);
+}
+
+#[test]
+fn metrics_say_what_waits_what_came_and_how_long_it_took() {
+    let world = world();
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    ping(&world, "d-1");
+    world.work();
+    for n in 0..3 {
+        ping(&world, &format!("waits-{n}"));
+    }
+    deliver(&world, "forged", "ping", b"{}");
+    world.request(
+        Method::Post,
+        "/api/integration/github/events",
+        &[
+            ("x-github-event", "ping"),
+            ("x-github-delivery", "x"),
+            ("x-hub-signature-256", "sha256=00"),
+        ],
+        b"{}",
+    );
+    world.wait(MINUTE);
+
+    let reply = world.request(Method::Get, "/metrics", &TOKEN, b"");
+    let shown = text(&reply);
+    assert!(
+        reply
+            .headers
+            .get("content-type")
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
+    for line in [
+        "patchbay_waiting{kind=\"event\"} 4",
+        "patchbay_waiting{kind=\"delivery\"} 0",
+        "patchbay_oldest_due_seconds{kind=\"event\"} 60",
+        "patchbay_recent_events{service=\"github\"} 5",
+        "patchbay_recent_deliveries{state=\"delivered\"} 1",
+        "patchbay_recent_delivery_milliseconds_bucket{le=\"+Inf\"} 1",
+        "patchbay_recent_delivery_milliseconds_count 1",
+        "patchbay_destinations_failing 0",
+    ] {
+        assert!(shown.lines().any(|l| l == line), "{line} is not in\n{shown}");
+    }
+    assert!(shown.contains("patchbay_isolate_rejected_total{of=\""), "{shown}");
+    // Every line is a comment or a sample, and every sample's metric was announced.
+    for line in shown.lines().filter(|l| !l.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<i64>().unwrap();
+        let name = name.split('{').next().unwrap();
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|s| name.strip_suffix(s))
+            .unwrap_or(name);
+        assert!(shown.contains(&format!("# TYPE {family} ")), "{line}");
+    }
+
+    world.sql.ran.borrow_mut().clear();
+    world.request(Method::Get, "/metrics", &TOKEN, b"");
+    assert!(world.sql.ran.borrow().is_empty(), "an eager scraper costs nothing more");
+    assert_eq!(world.request(Method::Get, "/metrics", &[], b"").status, 401);
+}
+
+/// The events of a stream's reply, and the id that the next one resumes with.
+fn streamed(reply: &Response) -> (Vec<Value>, String) {
+    let text = text(reply);
+    let mut events = Vec::new();
+    let mut last = String::new();
+    for block in text.split("\n\n") {
+        for line in block.lines() {
+            match line.split_once(": ") {
+                Some(("id", id)) => last = id.to_owned(),
+                Some(("data", data)) => events.push(serde_json::from_str(data).unwrap()),
+                _ => {}
+            }
+        }
+    }
+    (events, last)
+}
+
+fn follow(world: &World, target: &str, last: Option<&str>) -> Response {
+    let mut headers = TOKEN.to_vec();
+    headers.extend(last.map(|id| ("last-event-id", id)));
+    world.request(Method::Get, target, &headers, b"")
+}
+
+#[test]
+fn a_follower_gets_every_event_once_and_in_order() {
+    let world = world();
+    let mut sent = Vec::new();
+    for n in 0..45 {
+        sent.push(ping(&world, &format!("d-{n}")).1["id"].as_str().unwrap().to_owned());
+    }
+    let mut got = Vec::new();
+    let mut last = "evt_00000000000000000000000000".to_owned();
+    for _ in 0..3 {
+        let reply = follow(
+            &world,
+            "/api/v1/events/stream?after=evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            Some(&last),
+        );
+        assert_eq!(
+            reply.headers.get("content-type"),
+            Some("text/event-stream; charset=utf-8")
+        );
+        let (events, next) = streamed(&reply);
+        got.extend(events.iter().map(|e: &Value| e["id"].as_str().unwrap().to_owned()));
+        last = next;
+    }
+
+    assert_eq!(got, sent, "what a client resumes with counts, not what its URL says");
+    let (events, _) = streamed(&follow(
+        &world,
+        &format!("/api/v1/events/stream?after={}", sent[42]),
+        None,
+    ));
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0]["data"], json!({"n": 1}));
+    assert_eq!(events[0]["specversion"], "1.0");
+}
+
+#[test]
+fn a_follower_waits_and_then_is_moved_on() {
+    let world = world();
+    world.sql.ran.borrow_mut().clear();
+    let began = world.machine.now.get();
+
+    let (events, last) = streamed(&follow(&world, "/api/v1/events/stream", None));
+
+    assert!(events.is_empty());
+    assert!((25_000..28_000).contains(&(world.machine.now.get() - began)));
+    assert!(world.sql.ran.borrow().len() <= 40);
+    let id = ping(&world, "d-1").1["id"].as_str().unwrap().to_owned();
+    let (events, next) = streamed(&follow(&world, "/api/v1/events/stream", Some(&last)));
+    assert_eq!((events.len(), next), (1, id));
+    assert_eq!(
+        follow(&world, "/api/v1/events/stream?after=yesterday", None).status,
+        400
+    );
+}

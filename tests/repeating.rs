@@ -1,0 +1,378 @@
+//! Events once more, what is kept and for how long, and the proof of who did what.
+//!
+//! Through the hub's own verbs, on real SQLite and a scripted network.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail loudly; JSON indexing gives null"
+)]
+
+mod support;
+
+use patchbay::http::{Method, Response};
+use patchbay::time::{DAY, MINUTE};
+use serde_json::{Value, json};
+use support::scene::*;
+use support::{World, run};
+
+const OTHER: &str = "https://other.example.com/hook";
+
+fn ready() -> World {
+    let world = world();
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    world
+}
+
+fn accepted(world: &World, id: &str) -> String {
+    let (status, made) = deliver(world, id, "ping", b"{\"n\":1}");
+    assert_eq!(status, 202);
+    made["id"].as_str().unwrap().to_owned()
+}
+
+fn post(world: &World, path: &str, body: &Value) -> (u16, Value) {
+    world.api(Method::Post, path, body)
+}
+
+#[test]
+fn a_replay_is_marked_signed_anew_and_has_a_row_of_its_own() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    world.work();
+    world.wait(DAY);
+
+    let (status, _) = post(&world, &format!("/api/v1/events/{event}/replay"), &json!({}));
+    assert_eq!(status, 202);
+    world.work();
+
+    let sent = world.net.to(SUBSCRIBER);
+    assert_eq!(sent.len(), 2);
+    let field = |at: usize, name: &str| sent[at].headers.get(name).map(str::to_owned);
+    assert_eq!(field(0, "webhook-id"), field(1, "webhook-id"), "one message");
+    assert_ne!(field(0, "webhook-timestamp"), field(1, "webhook-timestamp"));
+    assert_ne!(field(0, "webhook-signature"), field(1, "webhook-signature"));
+    assert_eq!(
+        (field(0, "webhook-replay"), field(1, "webhook-replay")),
+        (None, Some("true".into()))
+    );
+    let body: Value = serde_json::from_slice(&sent[1].body).unwrap();
+    assert_eq!(body["replay"], true);
+    let (_, shown) = world.api(Method::Get, &format!("/api/v1/events/{event}"), &Value::Null);
+    let marks: Vec<_> = shown["deliveries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| &d["replay"])
+        .collect();
+    assert_eq!(marks, [false, true]);
+}
+
+#[test]
+fn a_replay_can_go_to_one_destination_alone() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    world.work();
+    let other = destination(&world, OTHER, "subscriber", &[]);
+
+    post(
+        &world,
+        &format!("/api/v1/events/{event}/replay"),
+        &json!({"destination_id": other}),
+    );
+    world.work();
+
+    assert_eq!((world.net.to(SUBSCRIBER).len(), world.net.to(OTHER).len()), (1, 1));
+}
+
+#[test]
+fn an_event_that_could_not_be_dispatched_is_revived() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    world.sql.write("UPDATE event SET state = 'failed', tries = 20");
+    world.work();
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 0);
+
+    post(&world, &format!("/api/v1/events/{event}/replay"), &json!({}));
+    world.work();
+
+    let sent = world.net.to(SUBSCRIBER);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].headers.get("webhook-replay"), None, "nobody has seen it");
+}
+
+#[test]
+fn many_are_planned_replayed_and_counted() {
+    let world = ready();
+    for n in 0..130 {
+        accepted(&world, &format!("d-{n}"));
+        let (_, _) = deliver(&world, &format!("other-{n}"), "push", b"{}");
+    }
+    world.work();
+    let before = world.net.to(SUBSCRIBER).len();
+    let filter = json!({"type": "github.ping*", "status": "dispatched"});
+
+    let (_, plan) = post(
+        &world,
+        "/api/v1/events/replay",
+        &json!({"filter": filter, "dry_run": true}),
+    );
+    assert_eq!((&plan["events"], &plan["complete"]), (&json!(130), &json!(true)));
+    let (status, job) = post(&world, "/api/v1/events/replay", &json!({"filter": filter}));
+    assert_eq!((status, &job["status"]), (202, &json!("running")));
+    world.work();
+
+    let path = format!("/api/v1/replays/{}", job["id"].as_str().unwrap());
+    let (_, shown) = world.api(Method::Get, &path, &Value::Null);
+    assert_eq!((&shown["status"], &shown["replayed"]), (&json!("done"), &json!(130)));
+    assert_eq!(world.net.to(SUBSCRIBER).len() - before, 130);
+}
+
+#[test]
+fn a_replay_survives_a_crash_and_sends_no_batch_twice() {
+    let world = ready();
+    for n in 0..100 {
+        accepted(&world, &format!("d-{n}"));
+    }
+    world.work();
+    let (_, job) = post(&world, "/api/v1/events/replay", &json!({"filter": {}}));
+    let id = job["id"].as_str().unwrap().to_owned();
+    world.queue.waiting.borrow_mut().clear();
+
+    // Two workers begin the same step; one dies behind it, and its messages are lost.
+    run(futures_util::future::join_all([
+        world.hub().wake(&id),
+        world.hub().wake(&id),
+    ]));
+    world.queue.waiting.borrow_mut().clear();
+    for _ in 0..5 {
+        world.wait(2 * MINUTE);
+        sweep(&world);
+    }
+
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 200);
+    assert_eq!(world.sql.count("SELECT replayed FROM replay"), 100);
+}
+
+#[test]
+fn a_replay_can_be_ended() {
+    let world = ready();
+    for n in 0..100 {
+        accepted(&world, &format!("d-{n}"));
+    }
+    world.work();
+    let (_, job) = post(&world, "/api/v1/events/replay", &json!({"filter": {}}));
+    let id = job["id"].as_str().unwrap();
+    run(world.hub().wake(id));
+
+    let (status, ended) = post(&world, &format!("/api/v1/replays/{id}/cancel"), &Value::Null);
+    assert_eq!((status, &ended["status"]), (200, &json!("cancelled")));
+    assert_eq!(
+        post(&world, &format!("/api/v1/replays/{id}/cancel"), &Value::Null).0,
+        409
+    );
+    world.work();
+
+    assert_eq!(world.net.to(SUBSCRIBER).len(), 140, "what was made due before goes out");
+}
+
+#[test]
+fn a_replay_by_failed_deliveries_goes_to_that_destination() {
+    let world = ready();
+    let other = destination(&world, OTHER, "subscriber", &[]);
+    world.net.once(OTHER, |_| {
+        Ok(Response {
+            headers: patchbay::http::Headers::from_pairs([("webhook-delivery", "abort-message")]),
+            ..Response::empty(500)
+        })
+    });
+    for n in 0..5 {
+        accepted(&world, &format!("d-{n}"));
+    }
+    world.work();
+
+    let filter = json!({"destination_id": other, "delivery_status": "failed"});
+    post(&world, "/api/v1/events/replay", &json!({"filter": filter}));
+    world.work();
+
+    assert_eq!((world.net.to(SUBSCRIBER).len(), world.net.to(OTHER).len()), (5, 6));
+}
+
+#[test]
+fn wrong_filters_are_refused() {
+    let world = ready();
+    let cases = [
+        (json!({"since": "yesterday"}), "/filter/since"),
+        (json!({"status": "pending"}), "/filter/status"),
+        (json!({"delivery_status": "lost"}), "/filter/delivery_status"),
+        (json!({"destination_id": "x"}), "/filter/destination_id"),
+        (json!({"typ": "x"}), "/filter"),
+    ];
+    for (filter, place) in cases {
+        let (status, problem) = post(&world, "/api/v1/events/replay", &json!({"filter": filter}));
+        assert_eq!(status, 400, "{filter}");
+        let pointer = problem["errors"][0]["pointer"].as_str().unwrap();
+        assert!(pointer.starts_with(place), "{problem}");
+    }
+}
+
+fn counts(world: &World) -> [i64; 3] {
+    ["event", "delivery", "run"].map(|table| world.sql.count(&format!("SELECT count(*) FROM {table}")))
+}
+
+#[test]
+fn what_is_old_goes_and_what_is_held_or_in_flight_stays() {
+    let world = ready();
+    let held = accepted(&world, "held");
+    accepted(&world, "old");
+    let large = vec![b' '; 1_200_000];
+    deliver(&world, "large", "ping", &large);
+    world.work();
+    let (status, shown) = world.api(Method::Patch, &format!("/api/v1/events/{held}"), &json!({"hold": true}));
+    assert_eq!((status, &shown["hold"]), (200, &json!(true)));
+    deliver(&world, "waits", "ping", b"{}");
+    world.queue.waiting.borrow_mut().clear();
+    assert_eq!(counts(&world), [4, 3, 0]);
+
+    world.wait(29 * DAY);
+    run(world.hub().tick());
+    assert_eq!(counts(&world), [4, 3, 0], "30 days unless set otherwise");
+    world.queue.waiting.borrow_mut().clear();
+    world.wait(2 * DAY);
+    run(world.hub().tick());
+
+    assert_eq!(counts(&world), [2, 1, 0], "the held one, and the one that waits");
+    assert!(world.blobs.0.borrow().is_empty(), "its payload goes with it");
+    world.work();
+    run(world.hub().tick());
+    assert_eq!(counts(&world), [1, 1, 0]);
+    world.api(
+        Method::Patch,
+        &format!("/api/v1/events/{held}"),
+        &json!({"hold": false}),
+    );
+    run(world.hub().tick());
+    assert_eq!(counts(&world), [0, 0, 0]);
+}
+
+#[test]
+fn a_purge_that_died_between_is_finished_by_the_next() {
+    let world = ready();
+    deliver(&world, "large", "ping", &vec![b' '; 1_200_000]);
+    world.work();
+    world.wait(31 * DAY);
+    world.sql.write("UPDATE event SET state = 'purged'");
+
+    run(world.hub().tick());
+
+    assert_eq!(counts(&world), [0, 0, 0]);
+    assert!(world.blobs.0.borrow().is_empty());
+}
+
+#[test]
+fn nothing_is_purged_where_the_setting_is_0() {
+    let world = ready();
+    world.set("PATCHBAY_EVENT_RETENTION_DAYS", "0");
+    accepted(&world, "d-1");
+    world.work();
+    world.wait(400 * DAY);
+    run(world.hub().tick());
+
+    assert_eq!(counts(&world), [1, 1, 0]);
+}
+
+#[test]
+fn a_thousand_old_events_go_a_hundred_a_minute_past_those_that_are_held() {
+    let world = ready();
+    for n in 0..1_000 {
+        accepted(&world, &format!("d-{n}"));
+    }
+    world.work();
+    world
+        .sql
+        .write("UPDATE event SET hold = 1 WHERE id IN (SELECT id FROM event ORDER BY id LIMIT 600)");
+    world.wait(31 * DAY);
+    for _ in 0..8 {
+        run(world.hub().tick());
+    }
+
+    assert_eq!(counts(&world)[0], 600);
+}
+
+#[test]
+fn the_audit_log_is_sealed_and_proves_itself() {
+    let world = ready();
+    for n in 0..5 {
+        let id = destination(&world, SUBSCRIBER, "subscriber", &[]);
+        if n % 2 == 0 {
+            world.api(Method::Delete, &format!("/api/v1/destinations/{id}"), &Value::Null);
+        }
+    }
+    let verify = || world.api(Method::Get, "/api/v1/audit/verify", &Value::Null).1;
+    assert_eq!(
+        (&verify()["verified"], &verify()["unsealed"]["count"]),
+        (&json!(0), &json!(9))
+    );
+
+    world.wait(3 * MINUTE);
+    run(world.hub().tick());
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    let proved = verify();
+    assert_eq!(
+        (&proved["valid"], &proved["verified"], &proved["unsealed"]["count"]),
+        (&json!(true), &json!(9), &json!(1))
+    );
+    world.wait(3 * MINUTE);
+    run(world.hub().tick());
+    assert_eq!(verify()["verified"], 10);
+
+    let (_, list) = world.api(Method::Get, "/api/v1/audit?act=destination.deleted", &Value::Null);
+    assert_eq!(list["data"].as_array().unwrap().len(), 3);
+    assert_eq!(list["data"][0]["actor"], "admin");
+}
+
+#[test]
+fn whoever_changes_the_audit_log_is_found_out() {
+    let changes = [
+        "UPDATE audit SET actor = 'nobody' WHERE id = (SELECT id FROM audit ORDER BY id LIMIT 1 OFFSET 2)",
+        "DELETE FROM audit WHERE id = (SELECT id FROM audit ORDER BY id LIMIT 1 OFFSET 2)",
+        "UPDATE audit SET seal = NULL WHERE id = (SELECT id FROM audit ORDER BY id LIMIT 1 OFFSET 2)",
+        "INSERT INTO audit SELECT 'aud_00000000000000000000000000', at, actor, act, subject, owner, detail, NULL
+         FROM audit LIMIT 1",
+    ];
+    for change in changes {
+        let world = ready();
+        for _ in 0..4 {
+            destination(&world, SUBSCRIBER, "subscriber", &[]);
+        }
+        world.wait(3 * MINUTE);
+        run(world.hub().tick());
+        world.sql.write(change);
+
+        let (_, verdict) = world.api(Method::Get, "/api/v1/audit/verify", &Value::Null);
+
+        assert_eq!(verdict["valid"], false, "{change}: {verdict}");
+        assert!(verdict["broken"].is_string());
+    }
+}
+
+#[test]
+fn a_purged_audit_log_still_proves_what_is_left() {
+    let world = ready();
+    world.set("PATCHBAY_AUDIT_RETENTION_DAYS", "10");
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    world.wait(3 * MINUTE);
+    run(world.hub().tick());
+    world.wait(9 * DAY);
+    destination(&world, SUBSCRIBER, "subscriber", &[]);
+    world.wait(2 * DAY);
+    run(world.hub().tick());
+    run(world.hub().tick());
+
+    let (_, verdict) = world.api(Method::Get, "/api/v1/audit/verify", &Value::Null);
+    assert_eq!(
+        (&verdict["valid"], &verdict["verified"]),
+        (&json!(true), &json!(1)),
+        "{verdict}"
+    );
+    assert_eq!(world.sql.count("SELECT count(*) FROM audit"), 1);
+}

@@ -1,0 +1,165 @@
+//! A hundred thousand stored events: what each question costs then, as SQLite plans it.
+
+mod support;
+
+use patchbay::http::Method;
+use serde_json::{Value, json};
+use support::World;
+use support::run;
+use support::scene::*;
+
+/// Many events that were dispatched, a month's, with a delivery each; the ids sort by time as the hub's own.
+fn crowd(world: &World, events: usize) {
+    world.sql.write(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {events} - 1)
+         INSERT INTO event (id, source, delivery_id, service, type, subject, received_at, trace_id, headers, state, due_at,
+           tries, size, payload)
+         SELECT 'evt_01J' || printf('%023d', i), 'app:github', 'old-' || i, 'github', 'github.push', 'octo/repo',
+           1730000000000 + i * 1000, 't', '{{}}', 'dispatched', 1, 1, 2, '{{}}' FROM n"
+    ));
+    world.sql.write(
+        "INSERT INTO delivery (id, event_id, destination_id, message, state, attempts, created_at, updated_at)
+         SELECT 'dlv_' || substr(id, 5), id, 'dst_01J00000000000000000000000', 'event', 'delivered', '[]', 1, 1 FROM event",
+    );
+}
+
+/// Tables that grow with the traffic: no statement may read one from end to end.
+const GROWING: [&str; 7] = [
+    "event",
+    "delivery",
+    "run",
+    "audit",
+    "conversation",
+    "rejection",
+    "replay",
+];
+
+#[test]
+fn no_statement_reads_a_growing_table_from_end_to_end() {
+    let world = world();
+    destination(&world, AGENT, "agent", &["create_comment"]);
+    let subscriber = destination(&world, SUBSCRIBER, "subscriber", &[]);
+    let ordered = json!({"ordering": "{{ event.type }}"});
+    world.api(Method::Patch, &format!("/api/v1/destinations/{subscriber}"), &ordered);
+    // Everything that runs by itself: accepting, dispatching, answering, sweeping, purging, sealing, replaying.
+    let event = mention(&world, "d-1", "@patchbay hello");
+    deliver(&world, "d-1", "ping", b"{}");
+    world.work();
+    let letter = letters(&world).pop().unwrap();
+    answer(&world, &letter, json!({"status": "completed", "message": "done"}));
+    world.work();
+    world.api(Method::Post, &format!("/api/v1/events/{event}/replay"), &Value::Null);
+    world.api(
+        Method::Post,
+        "/api/v1/events/replay",
+        &json!({"filter": {"service": "github", "delivery_status": "failed"}}),
+    );
+    world.work();
+    world.wait(40 * patchbay::time::DAY);
+    run(world.hub().tick());
+    world.work();
+    // And what people ask for.
+    for path in [
+        "/api/v1/events",
+        "/api/v1/events?type=x&service=github&q=octo",
+        "/api/v1/deliveries",
+        "/api/v1/deliveries?status=failed",
+        "/api/v1/audit?act=x",
+        "/api/v1/audit/verify",
+        "/api/v1/replays",
+    ] {
+        assert_eq!(world.api(Method::Get, path, &Value::Null).0, 200, "{path}");
+    }
+
+    let plans = world.sql.plans.borrow();
+    assert!(plans.len() > 30, "{:?}", plans.keys());
+    // Lists of what is few, or that are read in the order of their key until their LIMIT ends it.
+    let bounded = [
+        "rejection::list",
+        "replay::list",
+        "run::list",
+        "rejection::purge",
+        "audit::head",
+    ];
+    for (name, plan) in plans.iter() {
+        for step in plan {
+            let Some(scanned) = step.strip_prefix("SCAN ") else {
+                continue;
+            };
+            let what = scanned.split_whitespace().next().unwrap();
+            let derived = what.starts_with('(')
+                || scanned.contains("VIRTUAL TABLE")
+                || plan
+                    .iter()
+                    .any(|s| s.ends_with(&format!("-ROUTINE {what}")) || *s == format!("MATERIALIZE {what}"));
+            let few = ["CONSTANT", "destination", "meta", "budget"].contains(&what);
+            let of_a_part = scanned.contains("USING INDEX") || scanned.contains("USING COVERING INDEX");
+            let known = GROWING.contains(&what);
+            assert!(
+                derived || few || of_a_part || bounded.contains(&name.as_str()),
+                "{name} reads {what} (a growing table: {known}) from end to end: {plan:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_filter_without_a_match_looks_at_a_bounded_part_and_says_where_to_go_on() {
+    let world = world();
+    crowd(&world, 30_000);
+
+    let mut target = "/api/v1/events?service=nobody&limit=10".to_owned();
+    let mut pages = 0;
+    loop {
+        world.sql.ran.borrow_mut().clear();
+        let (status, page) = world.api(Method::Get, &target, &Value::Null);
+        assert_eq!(status, 200);
+        assert_eq!(page["data"], json!([]));
+        assert!(world.sql.ran.borrow().len() <= 10, "five windows of two statements");
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(cursor) => target = format!("/api/v1/events?service=nobody&limit=10&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(pages, 4, "10,000 events each, and the end");
+}
+
+#[test]
+fn pages_of_a_filter_hold_every_event_once() {
+    let world = world();
+    crowd(&world, 9_000);
+    world
+        .sql
+        .write("UPDATE event SET service = 'gitlab' WHERE substr(id, -1) = '7'");
+
+    let mut seen = Vec::new();
+    let mut target = "/api/v1/events?service=gitlab&limit=190".to_owned();
+    loop {
+        let (_, page) = world.api(Method::Get, &target, &Value::Null);
+        let data = page["data"].as_array().unwrap();
+        assert!(data.len() <= 190);
+        seen.extend(data.iter().map(|e| e["id"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => target = format!("/api/v1/events?service=gitlab&limit=190&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 900);
+    assert!(seen.is_sorted_by(|a, b| a > b), "newest first, none twice");
+}
+
+#[test]
+fn an_event_is_found_by_its_id_without_a_search() {
+    let world = world();
+    crowd(&world, 3_000);
+
+    let (_, page) = world.api(
+        Method::Get,
+        "/api/v1/events?q=evt_01J00000000000000000000042&limit=5",
+        &Value::Null,
+    );
+
+    assert_eq!(page["data"].as_array().unwrap().len(), 1);
+    assert_eq!(page["next_cursor"], Value::Null);
+}
