@@ -2,11 +2,7 @@
 //!
 //! Through the hub's own verbs, on real SQLite and a scripted network.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests fail loudly; JSON indexing gives null"
-)]
+#![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
 mod support;
 
