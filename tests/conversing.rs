@@ -32,9 +32,9 @@ fn a_mention_is_answered_where_it_came_from() {
     world.work();
 
     let sent = world.net.to(&format!("{API}/repos/octo/repo/issues/7/comments"));
-    let posted: Value = serde_json::from_slice(&sent[0].body).unwrap();
+    let sent: Vec<_> = sent.iter().filter(|r| r.method == Method::Post).collect();
     assert!(
-        posted["body"]
+        posted(&world)[0]["body"]
             .as_str()
             .unwrap()
             .starts_with("Fixed.\n\n<!-- patchbay:run_")
@@ -176,7 +176,8 @@ fn an_agent_stays_within_its_actions_and_its_repository() {
     assert_eq!(unknown, (404, "METHOD_NOT_FOUND".into()));
     assert_eq!(malformed, (400, "VALIDATION_ERROR".into()));
     assert_eq!(allowed.0, 202);
-    assert_eq!(world.sql.count("SELECT count(*) FROM run"), 1);
+    let made = "SELECT count(*) FROM run WHERE action = 'create_comment'";
+    assert_eq!(world.sql.count(made), 1);
 }
 
 #[test]

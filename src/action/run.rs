@@ -11,6 +11,7 @@ use crate::ports::Ports;
 use crate::registry::{self, Entry};
 use crate::store::run::{Attempt, Run, Status};
 use crate::store::{connection, run as table};
+use crate::template::Scope;
 use crate::time::MINUTE;
 use serde_json::{Value, json};
 
@@ -76,14 +77,62 @@ pub async fn execute(ports: &Ports<'_>, id: &str) -> Result<Option<i64>> {
     let Some(mut run) = table::lease(ports, id, &holder, now + LEASE, now).await? else {
         return Ok(None);
     };
-    let step = match prepare(ports, &run).await {
-        Ok(call) => attempt(&call, &run).await,
+    let step = match edit_of(ports, &run).await {
+        Ok(Some(edit)) => or_anew(&mut run, try_once(ports, &edit).await),
+        Ok(None) => try_once(ports, &run).await,
         Err(error) => Step::from_error(error),
     };
     let wait = apply(ports, &mut run, step);
-    table::finish(ports, &run, &holder).await?;
+    let next = table::finish(ports, &run, &holder).await?;
     log(ports, &run);
+    if let Some(id) = next {
+        // A lost wake costs time alone: the sweep finds the run.
+        let _ = ports.queue.wake(&id, 0).await;
+    }
     Ok(wait)
+}
+
+async fn try_once(ports: &Ports<'_>, run: &Run) -> Step {
+    match prepare(ports, run).await {
+        Ok(call) => attempt(&call, run).await,
+        Err(error) => Step::from_error(error),
+    }
+}
+
+/// The run as a change of the message that stands at its place already, if there is one.
+async fn edit_of(ports: &Ports<'_>, run: &Run) -> Result<Option<Run>> {
+    if run.place.as_deref().is_none_or(|place| place.starts_with(table::ANEW)) {
+        return Ok(None);
+    }
+    let Some(result) = table::message_before(ports, run).await? else {
+        return Ok(None);
+    };
+    let manifest = registry::get(&run.integration)?.manifest()?;
+    let ways = manifest.conversation.iter().flat_map(|c| &c.reply);
+    let Some(edit) = ways.filter(|w| w.action == run.action).find_map(|w| w.edit.as_ref()) else {
+        return Ok(None);
+    };
+    let scope = Scope::new([("inputs", &run.inputs), ("result", &result)]);
+    let mut edited = run.clone();
+    edited.action = edit.action.clone();
+    edited.inputs = edit.inputs.value(&scope)?;
+    Ok(Some(edited))
+}
+
+/// A change that the service refuses (somebody removed the message) becomes a new message: nothing that is said is lost.
+fn or_anew(run: &mut Run, step: Step) -> Step {
+    let End::Failed(error) = &step.end else {
+        return step;
+    };
+    run.place = run.place.take().map(|place| format!("{}{place}", table::ANEW));
+    Step {
+        status: step.status,
+        end: End::Again {
+            wait: Some(0),
+            unsettled: false,
+            reason: format!("the earlier message cannot be changed: {}", error.public_detail()),
+        },
+    }
 }
 
 /// What one try of a run came to.

@@ -28,6 +28,7 @@ pub struct Letter<'a> {
     pub body: &'a Value,
     pub payload: &'a [u8],
     pub context: &'a Value,
+    pub thread: Option<&'a Value>,
     pub callback_url: &'a str,
     pub token: &'a Secret,
     pub now: Timestamp,
@@ -36,7 +37,7 @@ pub struct Letter<'a> {
 impl Letter<'_> {
     /// The message's body. The token is in it: it goes to the destination and nowhere else.
     pub fn to_bytes(&self) -> Vec<u8> {
-        json!({
+        let mut letter = json!({
             "type": self.message.as_str(),
             "timestamp": self.now.rfc3339(),
             "data": {
@@ -46,8 +47,10 @@ impl Letter<'_> {
                 "owner": self.conversation.owner,
                 "callback": { "url": self.callback_url, "token": self.token.expose() },
             },
-        })
-        .to_string()
-        .into_bytes()
+        });
+        if let (Some(thread), Some(data)) = (self.thread, letter.get_mut("data").and_then(Value::as_object_mut)) {
+            data.insert("thread".into(), thread.clone());
+        }
+        letter.to_string().into_bytes()
     }
 }

@@ -1,11 +1,21 @@
 //! Whether an event asks for the agent, and where the answer goes: plain functions of the payload and the manifest.
 
+use super::label;
+use super::length::parts;
+use super::links::links;
 use super::mention::mentions;
 use crate::action::run::MARK;
 use crate::error::{Error, Result};
-use crate::manifest::conversation::{Conversation, Reply, StartRule};
+use crate::manifest::conversation::{Conversation, History, Label, Reply, StartRule, Way};
 use crate::template::Scope;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// Most messages of the thread so far that an agent gets.
+const MAX_HISTORY: usize = 20;
+
+/// Most characters of each.
+const MAX_HISTORY_TEXT: usize = 4_000;
 
 /// What an event means to the agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,10 +43,30 @@ pub struct Names {
     pub label: String,
 }
 
-/// What the mapping reads from a payload, without the members that are null.
+/// One run that says something.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Say {
+    /// The action.
+    pub action: String,
+    /// Its inputs.
+    pub inputs: Value,
+    /// What it has in common with an earlier message that it changes, if there is one; none: it is always a new one.
+    pub place: Option<String>,
+}
+
+/// What the mapping reads from a payload, without the members that are null, and with the links in its text.
 pub fn context(spec: &Conversation, kind: &str, body: &Value, config: &Value) -> Result<Value> {
     let scope = Scope::new([("body", body), ("type", &json!(kind)), ("config", config)]);
-    spec.context.value(&scope)
+    let mut context = spec.context.value(&scope)?;
+    let found = links(text_of(&context));
+    if let Some(members) = context.as_object_mut().filter(|_| !found.is_empty()) {
+        members.entry("links").or_insert_with(|| json!(found));
+    }
+    Ok(context)
+}
+
+fn text_of(context: &Value) -> &str {
+    context.get("text").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What an event of type `kind` (without the service) means to the agent.
@@ -59,8 +89,7 @@ pub fn interest(
     if !follows && !spec.start.iter().any(|rule| applies(rule, kind)) {
         return Ok(Interest::None("this type of event does not ask for the agent".into()));
     }
-    let text = context.get("text").and_then(Value::as_str).unwrap_or_default();
-    if spec.ignore.truth(&scope)? || is_own(text) {
+    if spec.ignore.truth(&scope)? || is_own(text_of(context)) {
         return Ok(Interest::None("it comes from a bot or from the hub itself".into()));
     }
     let thread = spec.thread.text(&scope)?;
@@ -80,15 +109,44 @@ fn applies(rule: &StartRule, kind: &str) -> bool {
 }
 
 fn asks(rule: &StartRule, scope: &Scope, names: &Names) -> Result<bool> {
-    if let Some(text) = &rule.mention_in
-        && mentions(&text.text(scope)?, &names.mention)
+    if let Some(when) = &rule.when
+        && !when.truth(scope)?
     {
+        return Ok(false);
+    }
+    if rule.mention_in.is_none() && rule.label.is_none() {
         return Ok(true);
     }
-    match &rule.label {
-        Some(label) => Ok(label.text(scope)?.eq_ignore_ascii_case(&names.label)),
-        None => Ok(false),
+    Ok(is_mentioned(rule, scope, names)? || is_labelled(rule, scope, names)?)
+}
+
+fn is_mentioned(rule: &StartRule, scope: &Scope, names: &Names) -> Result<bool> {
+    let Some(text) = &rule.mention_in else {
+        return Ok(false);
+    };
+    let mut all = vec![names.mention.clone()];
+    for other in &rule.mention_as {
+        all.push(other.text(scope)?);
     }
+    if !mentions(&text.text(scope)?, &all) {
+        return Ok(false);
+    }
+    match &rule.mention_before {
+        Some(before) => Ok(!mentions(&before.text(scope)?, &all)),
+        None => Ok(true),
+    }
+}
+
+fn is_labelled(rule: &StartRule, scope: &Scope, names: &Names) -> Result<bool> {
+    let added = match &rule.label {
+        None => return Ok(false),
+        Some(Label::Set(set)) => label::names(&set.value(scope)?),
+        Some(Label::Added(labels)) => label::added(&labels.now.value(scope)?, &labels.before.value(scope)?),
+    };
+    // A label's case is the service's matter; that of other scripts is folded as well.
+    Ok(added
+        .iter()
+        .any(|name| name.to_lowercase() == names.label.to_lowercase()))
 }
 
 /// Whether the hub wrote the text: its mark stands in it outside of quotes.
@@ -97,17 +155,28 @@ fn is_own(text: &str) -> bool {
     unquoted.into_iter().any(|line| line.contains(&format!("<!-- {MARK}")))
 }
 
-/// The action and the inputs that carry `message` back to where the conversation's latest message came from.
-pub fn reply<'a>(spec: &'a Conversation, context: &Value, message: &str) -> Result<(&'a str, Value)> {
+/// The runs that carry `message` back to where the conversation's latest message came from. `turn` is the
+/// conversation's, and `last` says that the agent is done with it.
+pub fn replies(spec: &Conversation, context: &Value, message: &str, turn: i64, last: bool) -> Result<Vec<Say>> {
+    let way = reply_way(spec, context)?;
+    let edits = way.edit.as_ref().is_some_and(|edit| !last || edit.result);
+    let place = edits.then(|| place_of(way, context, turn)).transpose()?;
+    let mut says = Vec::new();
+    for (at, part) in parts(message, way.max_chars, way.split).into_iter().enumerate() {
+        says.push(Say {
+            action: way.action.clone(),
+            inputs: inputs_for(way, context, &part)?,
+            place: place.clone().filter(|_| at == 0),
+        });
+    }
+    Ok(says)
+}
+
+fn reply_way<'a>(spec: &'a Conversation, context: &Value) -> Result<&'a Reply> {
+    let scope = Scope::new([("context", context)]);
     for way in &spec.reply {
-        let message = json!(shortened(message, way));
-        let scope = Scope::new([("context", context), ("message", &message)]);
-        let fits = match &way.when {
-            Some(when) => when.truth(&scope)?,
-            None => true,
-        };
-        if fits {
-            return Ok((&way.action, way.inputs.value(&scope)?));
+        if way.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {
+            return Ok(way);
         }
     }
     Err(Error::validation(
@@ -115,19 +184,65 @@ pub fn reply<'a>(spec: &'a Conversation, context: &Value, message: &str) -> Resu
     ))
 }
 
-/// The message with an end that says so where it is too long for the service.
-fn shortened(message: &str, way: &Reply) -> String {
-    const NOTE: &str = "\n\n… (shortened)";
-    if message.chars().count() <= way.max_chars {
-        return message.to_owned();
+fn inputs_for(way: &Reply, context: &Value, message: &str) -> Result<Value> {
+    way.inputs
+        .value(&Scope::new([("context", context), ("message", &json!(message))]))
+}
+
+/// Where a message of this turn stands, whatever it says.
+fn place_of(way: &Reply, context: &Value, turn: i64) -> Result<String> {
+    let elsewhere = inputs_for(way, context, "")?;
+    let digest = Sha256::digest(format!("{turn}|{}|{elsewhere}", way.action));
+    Ok(hex::encode(digest))
+}
+
+/// How a message that reaches the agent is acknowledged, if it can be.
+pub fn acknowledgement(spec: &Conversation, context: &Value) -> Result<Option<(String, Value)>> {
+    let scope = Scope::new([("context", context)]);
+    for Way { when, action, inputs } in &spec.acknowledge {
+        if when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {
+            return Ok(Some((action.clone(), inputs.value(&scope)?)));
+        }
     }
-    let room = way.max_chars.saturating_sub(NOTE.chars().count());
-    message.chars().take(room).chain(NOTE.chars()).collect()
+    Ok(None)
+}
+
+/// How the thread so far is read, if it can be.
+pub fn history_of<'a>(spec: &'a Conversation, context: &Value) -> Result<Option<(&'a History, Value)>> {
+    let scope = Scope::new([("context", context)]);
+    for way in &spec.history {
+        if way.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {
+            return Ok(Some((way, way.inputs.value(&scope)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// The latest messages of the thread so far, oldest first, as `{user, text, at}`.
+pub fn history(spec: &History, context: &Value, result: &Value) -> Result<Value> {
+    let items = spec
+        .items
+        .value(&Scope::new([("context", context), ("result", result)]))?;
+    let mut messages = Vec::new();
+    for item in items.as_array().into_iter().flatten() {
+        let scope = Scope::new([("context", context), ("item", item)]);
+        if spec.skip.as_ref().map_or(Ok(false), |skip| skip.truth(&scope))? {
+            continue;
+        }
+        let mut message = spec.message.value(&scope)?;
+        if let Some(text) = message.get_mut("text") {
+            let whole = text.as_str().unwrap_or_default();
+            *text = json!(parts(whole, MAX_HISTORY_TEXT, false).join(""));
+        }
+        messages.push(message);
+    }
+    let from = messages.len().saturating_sub(MAX_HISTORY);
+    Ok(Value::Array(messages.split_off(from)))
 }
 
 /// Whether the inputs of an action stay within the conversation's own resource.
-pub fn stays_within(spec: &Conversation, context: &Value, inputs: &Value) -> Result<()> {
-    for name in &spec.resource {
+pub fn stays_within(spec: &Conversation, context: &Value, action: &str, inputs: &Value) -> Result<()> {
+    for name in spec.resource_of.get(action).unwrap_or(&spec.resource) {
         let own = context.get(name).filter(|v| !v.is_null());
         if own.is_none() || inputs.get(name) != own {
             return Err(Error::Forbidden(format!(

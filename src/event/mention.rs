@@ -1,21 +1,30 @@
 //! Whether a text asks for the agent.
 
-/// Whether `text` (Markdown) mentions `name`, e.g. `@patchbay`.
+/// Whether `text` (Markdown) mentions one of `names`, e.g. `@patchbay` or, as some services write it, `<@U0LAN0Z89>`.
 ///
-/// Code blocks, inline code, quoted lines and HTML comments do not count: they show what somebody else said. The name
-/// stands alone: not after a word character or `@` (as in an e-mail address), nor before a word character or `-` (as
-/// in a longer name). Case does not matter.
-pub fn mentions(text: &str, name: &str) -> bool {
+/// Code blocks, inline code, quoted lines and HTML comments do not count: they show what somebody else said. A name
+/// that begins with `@` stands alone: not after a word character, `/` or `@` (as in an e-mail address). One that ends
+/// with a word character is not followed by another or by `-` (as in a longer name). Case does not matter.
+pub fn mentions<S: AsRef<str>>(text: &str, names: &[S]) -> bool {
+    let said = spoken(text).to_lowercase();
+    names.iter().any(|name| says(&said, &name.as_ref().to_lowercase()))
+}
+
+fn says(said: &str, name: &str) -> bool {
     if name.is_empty() {
         return false;
     }
-    let said = spoken(text).to_lowercase();
-    let name = name.to_lowercase();
-    said.match_indices(&name).any(|(at, _)| {
+    let joined = |c: char| c.is_alphanumeric() || c == '_';
+    let (bare, open) = (
+        name.starts_with('@') || name.starts_with(joined),
+        name.ends_with(joined),
+    );
+    said.match_indices(name).any(|(at, _)| {
         let before = said.get(..at).and_then(|t| t.chars().next_back());
         let after = said.get(at + name.len()..).and_then(|t| t.chars().next());
-        let joined = |c: char| c.is_alphanumeric() || c == '_';
-        !before.is_some_and(|c| joined(c) || c == '@' || c == '/') && !after.is_some_and(|c| joined(c) || c == '-')
+        let begins = !bare || !before.is_some_and(|c| joined(c) || c == '@' || c == '/');
+        let ends = !open || !after.is_some_and(|c| joined(c) || c == '-');
+        begins && ends
     })
 }
 
@@ -135,7 +144,7 @@ mod tests {
             "**@patchbay**",
         ];
         for text in yes {
-            assert!(mentions(text, "@patchbay"), "{text:?}");
+            assert!(mentions(text, &["@patchbay"]), "{text:?}");
         }
     }
 
@@ -166,15 +175,15 @@ mod tests {
             "patchbay",
         ];
         for text in no {
-            assert!(!mentions(text, "@patchbay"), "{text:?}");
+            assert!(!mentions(text, &["@patchbay"]), "{text:?}");
         }
-        assert!(!mentions("anything", ""));
+        assert!(!mentions("anything", &[""]));
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in "[`~> \t\n@patchby<!\\-é-]{0,60}") {
-            let _ = mentions(&text, "@patchbay");
+            let _ = mentions(&text, &["@patchbay"]);
         }
     }
 }

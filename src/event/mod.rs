@@ -2,6 +2,9 @@
 
 pub mod agent;
 pub mod envelope;
+pub mod label;
+pub mod length;
+pub mod links;
 pub mod mention;
 
 use crate::time::Timestamp;

@@ -4,20 +4,23 @@ use super::Hub;
 use super::converse::token_purpose;
 use crate::credential::vault::KeyRing;
 use crate::error::{Error, Result};
-use crate::event::agent;
+use crate::event::agent::{self, Say};
 use crate::id::{self, Kind};
 use crate::ports::{Stmt, read_row};
 use crate::registry;
 use crate::secret::{Secret, same};
 use crate::store::conversation::{self, Conversation};
 use crate::store::destination;
-use crate::store::run::{self, Run, Status};
+use crate::store::run::{self, Order, Run, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Most actions in one answer.
 const MAX_ACTIONS: usize = 20;
+
+/// What is said where an agent gives up without a word.
+const GAVE_UP: &str = "I could not do this.";
 
 /// How far the agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,11 +85,7 @@ impl Hub<'_> {
         let now = self.ports.host.now();
         let new: Vec<Run> = asked.into_iter().map(|a| self.new_run(&conversation, a)).collect();
         let first = new.first().map(|run| run.id.clone()).unwrap_or_default();
-        let mut statements: Vec<Stmt> = new
-            .iter()
-            .enumerate()
-            .map(|(ordinal, run)| run::insert(run, &first, &fingerprint, ordinal))
-            .collect();
+        let mut statements = inserts(&new, &fingerprint);
         let state = match answer.status {
             Stage::Progress => "open",
             Stage::Completed => "completed",
@@ -109,7 +108,8 @@ impl Hub<'_> {
                 "this Idempotency-Key was used with another answer; use a new key for a new answer".to_owned(),
             ));
         }
-        for run in runs.iter().filter(|r| r.status == Status::Pending) {
+        // They are carried out one after the other: each wakes the next.
+        if let Some(run) = runs.iter().find(|r| r.status == Status::Pending) {
             self.call(&run.id).await;
         }
         let replayed = runs.first().is_some_and(|run| run.id != first);
@@ -140,19 +140,19 @@ impl Hub<'_> {
     }
 
     /// The actions that an answer comes to, each checked: the message first, then what the agent lists.
-    async fn wanted(&self, conversation: &Conversation, answer: &Answer) -> Result<Vec<Asked>> {
+    async fn wanted(&self, conversation: &Conversation, answer: &Answer) -> Result<Vec<Say>> {
         let entry = registry::get(&conversation.integration)?;
         let manifest = entry.manifest()?;
         let spec = manifest.conversation.as_ref();
         let spec = spec.ok_or_else(|| Error::Internal("a conversation without a manifest part for it".into()))?;
-        let mut wanted = Vec::new();
-        if let Some(message) = answer.message.as_deref().filter(|m| !m.trim().is_empty()) {
-            let (action, inputs) = agent::reply(spec, &conversation.context, message)?;
-            wanted.push(Asked {
-                action: action.to_owned(),
-                inputs,
-            });
-        }
+        let said = answer.message.as_deref().filter(|m| !m.trim().is_empty());
+        // Who waits is told of a failure even if the agent has no words for it.
+        let message = said.or((answer.status == Stage::Failed).then_some(GAVE_UP));
+        let last = answer.status != Stage::Progress;
+        let mut wanted = match message {
+            Some(message) => agent::replies(spec, &conversation.context, message, conversation.turn, last)?,
+            None => Vec::new(),
+        };
         if !answer.actions.is_empty() {
             let destination = destination::find(&self.ports, &conversation.destination_id).await?;
             let allowed = destination.map(|d| d.allowed_actions).unwrap_or_default();
@@ -164,8 +164,12 @@ impl Hub<'_> {
                         asked.action
                     )));
                 }
-                agent::stays_within(spec, &conversation.context, &asked.inputs)?;
-                wanted.push(asked.clone());
+                agent::stays_within(spec, &conversation.context, &asked.action, &asked.inputs)?;
+                wanted.push(Say {
+                    action: asked.action.clone(),
+                    inputs: asked.inputs.clone(),
+                    place: None,
+                });
             }
         }
         for asked in &wanted {
@@ -174,7 +178,7 @@ impl Hub<'_> {
         Ok(wanted)
     }
 
-    fn new_run(&self, conversation: &Conversation, asked: Asked) -> Run {
+    pub(super) fn new_run(&self, conversation: &Conversation, asked: Say) -> Run {
         let now = self.ports.host.now();
         Run {
             id: id::new(Kind::Run, self.ports.host),
@@ -190,11 +194,19 @@ impl Hub<'_> {
             attempts: Vec::new(),
             result: None,
             error: None,
+            place: asked.place,
             due_at: Some(now),
             created_at: now,
             updated_at: now,
         }
     }
+}
+
+/// The statements that store the runs of one answer, in order, unless an answer of the same fingerprint was there.
+pub(super) fn inserts(runs: &[Run], fingerprint: &str) -> Vec<Stmt> {
+    let first = runs.first().map(|run| run.id.as_str()).unwrap_or_default();
+    let insert = |(at, run)| run::insert(run, first, fingerprint, at, Order::InTurn);
+    runs.iter().enumerate().map(insert).collect()
 }
 
 /// What two callbacks have in common when the second repeats the first: the turn, and the key that the caller chose

@@ -1,17 +1,19 @@
 //! Who talks with the agent about what: the plan of an event's part in a conversation, and the letter to the agent.
 
 use super::Hub;
+use super::callback::inserts;
 use super::dispatch::Opened;
 use crate::action::run;
 use crate::credential::Credential;
 use crate::credential::vault::{KeyRing, SETTING};
 use crate::delivery::message::Letter;
 use crate::error::{Error, Result};
-use crate::event::agent::{self, Interest, Names};
+use crate::event::agent::{self, Interest, Names, Say};
 use crate::id::{self, Kind};
 use crate::manifest::Manifest;
-use crate::manifest::conversation::Conversation as Spec;
-use crate::registry::Entry;
+use crate::manifest::conversation::{Conversation as Spec, FollowUpBy};
+use crate::ports::Stmt;
+use crate::registry::{self, Entry};
 use crate::secret::Secret;
 use crate::settings;
 use crate::store::connection;
@@ -19,7 +21,12 @@ use crate::store::conversation::{self, Conversation, Incoming};
 use crate::store::delivery::{Delivery, Message};
 use crate::store::destination::Destination;
 use crate::store::event::Event;
+use crate::store::run::{self as table, Order, Run};
+use crate::template::Scope;
 use serde_json::Value;
+
+/// What is said where the agent could not be given the message.
+const UNREACHED: &str = "I could not be reached, so nothing was done. Whoever runs me can see why in the hub.";
 
 /// What an integration needs to talk with an agent.
 struct AgentPart {
@@ -89,10 +96,13 @@ impl Hub<'_> {
             Interest::None(why) => (why, None),
             Interest::Asks { thread } => ("it asks for the agent".to_owned(), Some(thread)),
             Interest::MayFollow { thread } => {
-                if conversation::exists(&self.ports, &opened.event.source, &thread).await? {
-                    ("it joins the thread's conversation".to_owned(), Some(thread))
-                } else {
-                    ("the agent is not mentioned".to_owned(), None)
+                match conversation::of_thread(&self.ports, &opened.event.source, &thread).await? {
+                    None => ("the agent is not mentioned".to_owned(), None),
+                    Some(found) if !may_follow(spec, &found, &context) => {
+                        let why = "the agent is not mentioned, and somebody else opened the conversation";
+                        (why.to_owned(), None)
+                    }
+                    Some(_) => ("it joins the thread's conversation".to_owned(), Some(thread)),
                 }
             }
         };
@@ -128,6 +138,11 @@ impl Hub<'_> {
         } else {
             Message::Followed
         };
+        self.acknowledge(part.spec, &conversation, opened, context).await?;
+        let history = match delivery.message {
+            Message::Started => self.history(opened, &part, context).await,
+            Message::Followed | Message::Event => None,
+        };
         let token = callback_token(&KeyRing::from_settings(self.ports.host)?, &conversation)?;
         let callback_url = format!("{}/api/v1/webhooks", settings::public_url(self.ports.host)?);
         let letter = Letter {
@@ -137,6 +152,7 @@ impl Hub<'_> {
             body: &opened.body,
             payload: &opened.payload,
             context,
+            thread: history.as_ref(),
             callback_url: &callback_url,
             token: &token,
             now: self.ports.host.now(),
@@ -148,14 +164,96 @@ impl Hub<'_> {
         let Some(permission) = &part.spec.permission else {
             return Ok(true);
         };
-        let scope = crate::template::Scope::new([("context", context)]);
-        let inputs = permission.inputs.value(&scope)?;
+        let inputs = permission.inputs.value(&Scope::new([("context", context)]))?;
+        let result = self.ask(opened, part, &permission.action, &inputs).await?;
+        permission
+            .allow
+            .truth(&Scope::new([("context", context), ("result", &result)]))
+    }
+
+    /// Asks the service something with the credential that the conversation has.
+    async fn ask(&self, opened: &Opened, part: &AgentPart, action: &str, inputs: &Value) -> Result<Value> {
         let event = &opened.event;
         let connection = event.connection_id.as_deref();
         let credential = run::credential_of(&self.ports, part.manifest, connection, event.account.clone()).await?;
-        let result = run::ask(&self.ports, part.entry, &permission.action, &inputs, credential).await?;
-        let scope = crate::template::Scope::new([("context", context), ("result", &result)]);
-        permission.allow.truth(&scope)
+        run::ask(&self.ports, part.entry, action, inputs, credential).await
+    }
+
+    /// The thread so far. What cannot be read does not keep the message from the agent.
+    async fn history(&self, opened: &Opened, part: &AgentPart, context: &Value) -> Option<Value> {
+        let read = async {
+            let Some((spec, inputs)) = agent::history_of(part.spec, context)? else {
+                return Ok(None);
+            };
+            let result = self.ask(opened, part, &spec.action, &inputs).await?;
+            agent::history(spec, context, &result).map(Some)
+        };
+        read.await.unwrap_or_else(|error| {
+            self.log_failure(&opened.event.id, &error);
+            None
+        })
+    }
+
+    /// Shows the sender that the message was heard: a run of its own beside all others, once for each message.
+    async fn acknowledge(
+        &self,
+        spec: &Spec,
+        conversation: &Conversation,
+        opened: &Opened,
+        context: &Value,
+    ) -> Result<()> {
+        let found = agent::acknowledgement(spec, context).unwrap_or_else(|error| {
+            self.log_failure(&opened.event.id, &error);
+            None
+        });
+        let Some((action, inputs)) = found else {
+            return Ok(());
+        };
+        let say = Say {
+            action,
+            inputs,
+            place: None,
+        };
+        let new = self.new_run(conversation, say);
+        let fingerprint = format!("heard|{}", opened.event.id);
+        let statements = vec![
+            table::insert(&new, &new.id, &fingerprint, 0, Order::Beside),
+            table::of_callback(&conversation.id, &fingerprint),
+        ];
+        let rows = self.ports.sql.batch(statements).await?.pop().unwrap_or_default();
+        let is_new = rows.first().and_then(|row| row.get("id")?.as_str()) == Some(&new.id);
+        if is_new {
+            self.call(&new.id).await;
+        }
+        Ok(())
+    }
+
+    /// The statements that tell the thread that its message did not reach the agent, and the run to wake for it.
+    pub(super) async fn unreached(&self, delivery: &Delivery) -> Result<(Vec<Stmt>, Option<String>)> {
+        let nothing = (Vec::new(), None);
+        let Some(id) = delivery
+            .conversation_id
+            .as_deref()
+            .filter(|_| delivery.state == "failed")
+        else {
+            return Ok(nothing);
+        };
+        let Some(conversation) = conversation::find(&self.ports, id).await? else {
+            return Ok(nothing);
+        };
+        let Some(spec) = registry::get(&conversation.integration)?
+            .manifest()?
+            .conversation
+            .as_ref()
+        else {
+            return Ok(nothing);
+        };
+        let says = agent::replies(spec, &conversation.context, UNREACHED, conversation.turn, true)?;
+        let runs: Vec<Run> = says.into_iter().map(|say| self.new_run(&conversation, say)).collect();
+        let mut statements = inserts(&runs, &format!("unreached|{}", delivery.event_id));
+        let now = self.ports.host.now();
+        statements.push(conversation::abandoned(id, &delivery.event_id, now));
+        Ok((statements, runs.first().map(|run| run.id.clone())))
     }
 
     async fn enter(
@@ -177,6 +275,7 @@ impl Hub<'_> {
             owner: event.owner.as_deref(),
             destination_id: &destination.id,
             event_id: &event.id,
+            user: context.get("user").and_then(Value::as_str),
             context,
         };
         conversation::open(&self.ports, &incoming).await
@@ -200,6 +299,15 @@ impl Opened {
             .conversation
             .as_ref()
             .map(|spec| AgentPart { entry, manifest, spec }))
+    }
+}
+
+/// Whether an event without a mention may join the thread's conversation.
+fn may_follow(spec: &Spec, conversation: &Conversation, context: &Value) -> bool {
+    let user = context.get("user").and_then(Value::as_str);
+    match spec.follow_up_by {
+        FollowUpBy::Anyone => true,
+        FollowUpBy::Author => user.is_some() && user == conversation.opened_by.as_deref(),
     }
 }
 

@@ -70,6 +70,8 @@ impl Hub<'_> {
                 delivery
             }
         };
+        let (tell, told) = self.unreached(&delivery).await?;
+        statements.extend(tell);
         statements.push(delivery::finish(&delivery, &holder));
         if let Some(key) = &delivery.order_key {
             let now = self.ports.host.now();
@@ -77,6 +79,9 @@ impl Hub<'_> {
         }
         let wait = delivery.due_at.map(|at| at.0 - self.ports.host.now().0);
         let results = self.ports.sql.batch(statements).await?;
+        if let Some(id) = told {
+            self.call(&id).await;
+        }
         if delivery.order_key.is_some()
             && let Some(next) = results.last().and_then(|rows| rows.first()?.get("id")?.as_str())
             && next != delivery.id
@@ -178,7 +183,7 @@ impl Hub<'_> {
                 owner: run.owner.as_deref(),
                 detail: &json!({"run_id": run.id, "action": run.action, "event_id": delivery.event_id}),
             };
-            let insert = runs::insert(&run, &run.id, &delivery.id, 0);
+            let insert = runs::insert(&run, &run.id, &delivery.id, 0, runs::Order::Beside);
             let made = self
                 .ports
                 .sql
@@ -233,6 +238,7 @@ impl Hub<'_> {
             attempts: Vec::new(),
             result: None,
             error: None,
+            place: None,
             due_at: Some(now),
             created_at: now,
             updated_at: now,

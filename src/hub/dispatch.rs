@@ -103,6 +103,7 @@ impl Hub<'_> {
         let tried = join_all(tries).await;
         let mut statements = Vec::new();
         let mut waits = Vec::new();
+        let mut told = Vec::new();
         for (destination, tried) in &tried {
             let delivery = &tried.delivery;
             if let Some(at) = delivery.due_at {
@@ -114,6 +115,9 @@ impl Hub<'_> {
                 plan.thread = None;
             }
             statements.push(delivery::insert(delivery, Some(holder)));
+            let (tell, run) = self.unreached(delivery).await?;
+            statements.extend(tell);
+            told.extend(run);
         }
         let asked = plan.thread.is_some();
         let shown = plan.context.as_ref().map(|c| agent::public_context(c, asked));
@@ -121,6 +125,9 @@ impl Hub<'_> {
         statements.push(event::finish(&opened.event.id, holder, decision, shown.as_ref()));
         let count = waits.len();
         self.ports.sql.batch(statements).await?;
+        for id in told {
+            self.call(&id).await;
+        }
         for (id, wait) in waits {
             // What is too far off for the queue is left to the sweep.
             if let Woken::Again { after_s } = Woken::after(Some(wait.max(0))) {

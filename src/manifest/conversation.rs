@@ -4,6 +4,7 @@ use super::Manifest;
 use crate::error::{Error, Result};
 use crate::template::{JsonTemplate, Template};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// When an event asks for the agent, and how the answer finds its way back.
 ///
@@ -13,7 +14,8 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct Conversation {
-    /// What the agent needs to know: `repo, issue, user, text, url` as far as they apply, and what `reply` needs.
+    /// What the agent needs to know: `repo, issue, user, text, url` as far as they apply, and what `reply` needs. The
+    /// web addresses in `text` are added as `links`.
     pub context: JsonTemplate,
     /// What names the thread (an issue, a channel's thread) within the source. Sees `context`.
     pub thread: Template,
@@ -24,29 +26,86 @@ pub struct Conversation {
     /// Event types whose later events on an open thread join the conversation without a mention.
     #[serde(default)]
     pub follow_up: Vec<String>,
+    /// Whose follow-ups are heard without a mention.
+    #[serde(default)]
+    pub follow_up_by: FollowUpBy,
     /// The check that the sender may command the agent.
     #[serde(default)]
     pub permission: Option<Permission>,
+    /// How people see at once that they are heard: the first whose `when` is true runs for each message that reaches
+    /// the agent, once, beside everything else. Its failure changes nothing. Expressions see `context`.
+    #[serde(default)]
+    pub acknowledge: Vec<Way>,
+    /// How the messages before the one that opens a turn are read: the first whose `when` is true.
+    #[serde(default)]
+    pub history: Vec<History>,
     /// Ways to answer; the first whose `when` is true. Expressions see `context` and `message`.
     pub reply: Vec<Reply>,
     /// Inputs of actions that an agent lists must equal these members of `context`, so that an agent that was
     /// talked into more cannot leave the conversation's own resource. An action without such an input is refused.
     pub resource: Vec<String>,
+    /// The same for single actions whose inputs name the resource differently.
+    #[serde(default)]
+    pub resource_of: BTreeMap<String, Vec<String>>,
 }
 
-/// One way in which an event asks for the agent.
+/// Whose follow-ups are heard without a mention.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub enum FollowUpBy {
+    /// Anybody's who may command the agent.
+    #[default]
+    Anyone,
+    /// Only those of the user (`context.user`) whose message opened the turn.
+    Author,
+}
+
+/// One way in which an event asks for the agent: its type fits, `when` is true, and, where it has any of
+/// `mention_in` and `label`, one of them fits.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct StartRule {
     /// The event types it is for, e.g. `issue_comment.created`.
     pub types: Vec<String>,
+    /// What else must be true.
+    #[serde(default)]
+    pub when: Option<Template>,
     /// A text in which the agent is mentioned by name. Markdown code and quotes in it do not count.
     #[serde(default)]
     pub mention_in: Option<Template>,
+    /// Other ways to write the agent's name in that text, e.g. by the id that the service gave it.
+    #[serde(default)]
+    pub mention_as: Vec<Template>,
+    /// The text before an edit: a mention that was there already does not ask again.
+    #[serde(default)]
+    pub mention_before: Option<Template>,
     /// A label that must be the agent's.
     #[serde(default)]
-    pub label: Option<Template>,
+    pub label: Option<Label>,
+}
+
+/// The labels that an event sets.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub enum Label {
+    /// All that it sets: a name or a list of names or of objects with `id`, `name` or `title`.
+    Set(Template),
+    /// All that are set now, and those that were set before: what is in the first and not in the second counts.
+    Added(AddedLabels),
+}
+
+/// Labels as two sets. Both are a name or a list of names, ids or objects with `id`, `name` or `title`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct AddedLabels {
+    /// Those that are set now.
+    pub now: Template,
+    /// Those that were set before; null where the event did not change them.
+    pub before: Template,
 }
 
 /// The check that the sender may command the agent.
@@ -62,6 +121,42 @@ pub struct Permission {
     pub allow: Template,
 }
 
+/// An action with its inputs, where it is the right one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Way {
+    /// When it is the right one; always, where absent.
+    #[serde(default)]
+    pub when: Option<Template>,
+    /// The action.
+    pub action: String,
+    /// Its inputs.
+    pub inputs: JsonTemplate,
+}
+
+/// How the thread so far is read. The agent gets the latest 20 messages, oldest first, each cut at 4,000 characters;
+/// it gets none if they cannot be read now.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct History {
+    /// When it is the right one; always, where absent. Sees `context`.
+    #[serde(default)]
+    pub when: Option<Template>,
+    /// The action that lists them.
+    pub action: String,
+    /// Its inputs. Sees `context`.
+    pub inputs: JsonTemplate,
+    /// The list in its `result`, oldest first.
+    pub items: Template,
+    /// Which items are left out, e.g. the message itself. Sees `item` and `context`.
+    #[serde(default)]
+    pub skip: Option<Template>,
+    /// What one `item` becomes: `{user, text, at}`.
+    pub message: JsonTemplate,
+}
+
 /// One way to answer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,8 +169,29 @@ pub struct Reply {
     pub action: String,
     /// Its inputs.
     pub inputs: JsonTemplate,
-    /// Most characters of the message that the service takes; a longer one is shortened with a note.
+    /// Most characters of the message that the service takes; a longer one is shortened with a note, or split.
     pub max_chars: usize,
+    /// Whether a longer message becomes several, in order; the last of ten is shortened with a note.
+    #[serde(default)]
+    pub split: bool,
+    /// How a message that was written before is changed: then the progress of a turn is one message.
+    #[serde(default)]
+    pub edit: Option<Edit>,
+}
+
+/// How a message of the agent's is changed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Edit {
+    /// The action that changes it; it should be idempotent.
+    pub action: String,
+    /// Its inputs. Sees `inputs`, those of a new message with the new text, and `result`, that of the message that
+    /// is to be changed.
+    pub inputs: JsonTemplate,
+    /// Whether the end of a turn changes the message as well. A new one (the default) is what people are told of.
+    #[serde(default)]
+    pub result: bool,
 }
 
 impl Conversation {
@@ -86,24 +202,65 @@ impl Conversation {
             named(template, &format!("/conversation/{name}"))?;
         }
         for (i, rule) in self.start.iter().enumerate() {
-            for template in rule.mention_in.iter().chain(&rule.label) {
-                named(template, &format!("/conversation/start/{i}"))?;
-            }
+            rule.check(&format!("/conversation/start/{i}"))?;
         }
         if let Some(permission) = &self.permission {
             permission.inputs.check("/conversation/permission/inputs")?;
             named(&permission.allow, "/conversation/permission/allow")?;
             manifest.action(&permission.action)?;
         }
-        for (i, reply) in self.reply.iter().enumerate() {
-            reply.inputs.check(&format!("/conversation/reply/{i}/inputs"))?;
-            if let Some(when) = &reply.when {
-                named(when, &format!("/conversation/reply/{i}/when"))?;
-            }
-            manifest.action(&reply.action)?;
+        for (i, way) in self.acknowledge.iter().enumerate() {
+            way.inputs.check(&format!("/conversation/acknowledge/{i}/inputs"))?;
+            optional(way.when.as_ref(), &format!("/conversation/acknowledge/{i}/when"))?;
+            manifest.action(&way.action)?;
         }
-        Ok(())
+        for (i, history) in self.history.iter().enumerate() {
+            history.check(&format!("/conversation/history/{i}"))?;
+            manifest.action(&history.action)?;
+        }
+        for (i, reply) in self.reply.iter().enumerate() {
+            let at = format!("/conversation/reply/{i}");
+            reply.inputs.check(&format!("{at}/inputs"))?;
+            optional(reply.when.as_ref(), &format!("{at}/when"))?;
+            manifest.action(&reply.action)?;
+            if let Some(edit) = &reply.edit {
+                edit.inputs.check(&format!("{at}/edit/inputs"))?;
+                manifest.action(&edit.action)?;
+            }
+        }
+        self.resource_of.keys().try_for_each(|a| manifest.action(a).map(|_| ()))
     }
+}
+
+impl StartRule {
+    fn check(&self, at: &str) -> Result<()> {
+        let texts = [&self.when, &self.mention_in, &self.mention_before];
+        for template in texts.into_iter().flatten().chain(&self.mention_as) {
+            named(template, at)?;
+        }
+        match &self.label {
+            None => Ok(()),
+            Some(Label::Set(set)) => named(set, &format!("{at}/label")),
+            Some(Label::Added(AddedLabels { now, before })) => {
+                named(now, &format!("{at}/label/now"))?;
+                named(before, &format!("{at}/label/before"))
+            }
+        }
+    }
+}
+
+impl History {
+    fn check(&self, at: &str) -> Result<()> {
+        optional(self.when.as_ref(), &format!("{at}/when"))?;
+        optional(self.skip.as_ref(), &format!("{at}/skip"))?;
+        named(&self.items, &format!("{at}/items"))?;
+        self.inputs.check(&format!("{at}/inputs"))?;
+        self.message.check(&format!("{at}/message"))
+    }
+}
+
+fn optional(template: Option<&Template>, at: &str) -> Result<()> {
+    template.map_or(Ok(()), |t| named(t, at))
 }
 
 fn named(template: &Template, at: &str) -> Result<()> {

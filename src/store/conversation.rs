@@ -35,6 +35,8 @@ pub struct Conversation {
     pub token_expires_at: Timestamp,
     /// What opened this turn.
     pub first_event_id: String,
+    /// The outside user whose message opened this turn, where the service names one.
+    pub opened_by: Option<String>,
     /// Where an answer goes: the context of the latest message.
     #[serde(deserialize_with = "json_text")]
     pub context: Value,
@@ -53,6 +55,7 @@ pub struct Incoming<'a> {
     pub owner: Option<&'a str>,
     pub destination_id: &'a str,
     pub event_id: &'a str,
+    pub user: Option<&'a str>,
     pub context: &'a Value,
 }
 
@@ -60,11 +63,12 @@ pub struct Incoming<'a> {
 // answer back to an older place.
 const OPEN: &str = "-- conversation::open
 INSERT INTO conversation (id, source, thread, integration, connection_id, account, owner, destination_id, state, turn,
-  token_expires_at, first_event_id, last_event_id, context, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', 1, ?9, ?10, ?10, ?11, ?12, ?12)
+  token_expires_at, first_event_id, last_event_id, context, opened_by, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', 1, ?9, ?10, ?10, ?11, ?13, ?12, ?12)
 ON CONFLICT (source, thread) DO UPDATE SET
   turn = turn + (state <> 'open' AND ?10 > last_event_id),
   first_event_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?10 ELSE first_event_id END,
+  opened_by = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?13 ELSE opened_by END,
   destination_id = CASE WHEN ?10 > last_event_id THEN ?8 ELSE destination_id END,
   state = CASE WHEN ?10 > last_event_id THEN 'open' ELSE state END,
   account = CASE WHEN ?10 > last_event_id THEN ?6 ELSE account END,
@@ -88,16 +92,16 @@ pub async fn open(ports: &Ports<'_>, m: &Incoming<'_>) -> Result<Conversation> {
         m.event_id.into(),
         m.context.to_string().into(),
         now.into(),
+        m.user.into(),
     ];
     let row = ports.sql.first(Stmt::new(OPEN, params)).await?;
     row.ok_or_else(|| Error::Internal("an upsert returned no row".into()))
 }
 
-/// Whether the thread has a conversation.
-pub async fn exists(ports: &Ports<'_>, source: &str, thread: &str) -> Result<bool> {
-    let sql = "-- conversation::exists\nSELECT id FROM conversation WHERE source = ?1 AND thread = ?2";
-    let row: Option<Value> = ports.sql.first(Stmt::new(sql, [source.into(), thread.into()])).await?;
-    Ok(row.is_some())
+/// The conversation of a thread.
+pub async fn of_thread(ports: &Ports<'_>, source: &str, thread: &str) -> Result<Option<Conversation>> {
+    let sql = "-- conversation::of_thread\nSELECT * FROM conversation WHERE source = ?1 AND thread = ?2";
+    ports.sql.first(Stmt::new(sql, [source.into(), thread.into()])).await
 }
 
 /// One conversation.
@@ -135,4 +139,11 @@ DELETE FROM conversation WHERE id IN (SELECT id FROM
     (SELECT id, updated_at, token_expires_at FROM conversation WHERE id < ?1 ORDER BY id LIMIT 500)
   WHERE updated_at < ?2 AND token_expires_at < ?3 LIMIT 100)";
     Stmt::new(sql, [first.into(), before.into(), now.into()])
+}
+
+/// The statement that ends a turn whose latest message did not reach the agent.
+pub fn abandoned(id: &str, event_id: &str, now: Timestamp) -> Stmt {
+    let sql = "-- conversation::abandoned
+UPDATE conversation SET state = 'failed', updated_at = ?3 WHERE id = ?1 AND last_event_id = ?2 AND state = 'open'";
+    Stmt::new(sql, [id.into(), event_id.into(), now.into()])
 }

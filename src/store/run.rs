@@ -85,6 +85,8 @@ pub struct Run {
     /// `{code, detail}` of what ended it.
     #[serde(deserialize_with = "optional_json_text")]
     pub error: Option<Value>,
+    /// What it has in common with the earlier message that it changes, if there is one; none: it changes none.
+    pub place: Option<String>,
     /// The next try.
     pub due_at: Option<Timestamp>,
     /// When it was asked for.
@@ -95,14 +97,24 @@ pub struct Run {
 
 const INSERT: &str = "-- run::insert
 INSERT INTO run (id, conversation_id, fingerprint, ordinal, integration, connection_id, account, owner, action, inputs,
-  status, unsettled, attempts, due_at, created_at, updated_at)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?11, ?11, ?11
+  status, unsettled, attempts, place, seq, due_at, created_at, updated_at)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?13,
+  CASE WHEN ?14 THEN (SELECT coalesce(max(seq), 0) + 1 FROM run WHERE conversation_id = ?2) END, ?11, ?11, ?11
 WHERE ?1 = ?12 OR EXISTS (SELECT 1 FROM run WHERE id = ?12)
 ON CONFLICT (conversation_id, fingerprint, ordinal) DO NOTHING";
 
+/// What a run of a conversation waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// All runs of the conversation that were asked for before it.
+    InTurn,
+    /// Nothing.
+    Beside,
+}
+
 /// The statement that stores a new run of a callback, unless the same callback was there before: `first` is the id of
 /// its first run, whose row decides for all.
-pub fn insert(run: &Run, first: &str, fingerprint: &str, ordinal: usize) -> Stmt {
+pub fn insert(run: &Run, first: &str, fingerprint: &str, ordinal: usize, order: Order) -> Stmt {
     Stmt::new(
         INSERT,
         [
@@ -118,6 +130,8 @@ pub fn insert(run: &Run, first: &str, fingerprint: &str, ordinal: usize) -> Stmt
             run.inputs.to_string().into(),
             run.created_at.into(),
             first.into(),
+            run.place.as_deref().into(),
+            (order == Order::InTurn).into(),
         ],
     )
 }
@@ -135,9 +149,11 @@ const LEASE: &str = "-- run::lease
 UPDATE run SET unsettled = CASE WHEN status = 'running' THEN 1 ELSE unsettled END, status = 'running', lease_by = ?2,
   lease_until = ?3, updated_at = ?4
 WHERE id = ?1 AND status IN ('pending', 'running') AND due_at <= ?4 AND (lease_until IS NULL OR lease_until < ?4)
+  AND NOT EXISTS (SELECT 1 FROM run AS earlier WHERE earlier.conversation_id = run.conversation_id
+    AND earlier.seq < run.seq AND earlier.status IN ('pending', 'running'))
 RETURNING *";
 
-/// Claims a due run for `holder` until `until`.
+/// Claims a due run for `holder` until `until`, unless it waits for another of its conversation.
 pub async fn lease(ports: &Ports<'_>, id: &str, holder: &str, until: Timestamp, now: Timestamp) -> Result<Option<Run>> {
     let params = [id.into(), holder.into(), until.into(), now.into()];
     ports.sql.first(Stmt::new(LEASE, params)).await
@@ -145,11 +161,17 @@ pub async fn lease(ports: &Ports<'_>, id: &str, holder: &str, until: Timestamp, 
 
 const FINISH: &str = "-- run::finish
 UPDATE run SET status = ?3, unsettled = ?4, attempts = ?5, result = ?6, error = ?7, due_at = ?8, updated_at = ?9,
-  lease_by = NULL, lease_until = NULL
+  place = ?10, lease_by = NULL, lease_until = NULL
 WHERE id = ?1 AND lease_by = ?2";
 
-/// Stores what a try came to, if `holder` still has the claim.
-pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<()> {
+const NEXT: &str = "-- run::next
+SELECT later.id FROM run JOIN run AS later ON later.conversation_id = run.conversation_id AND later.seq > run.seq
+WHERE run.id = ?1 AND run.status NOT IN ('pending', 'running') AND later.status = 'pending'
+ORDER BY later.seq LIMIT 1";
+
+/// Stores what a try came to, if `holder` still has the claim. Gives the id of the run that waited for this one, if it
+/// is over.
+pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option<String>> {
     let params = [
         run.id.as_str().into(),
         holder.into(),
@@ -160,16 +182,39 @@ pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<()> {
         run.error.as_ref().map(Value::to_string).into(),
         run.due_at.into(),
         run.updated_at.into(),
+        run.place.as_deref().into(),
     ];
-    ports.sql.batch(vec![Stmt::new(FINISH, params)]).await?;
-    Ok(())
+    let statements = vec![Stmt::new(FINISH, params), Stmt::new(NEXT, [run.id.as_str().into()])];
+    let rows = ports.sql.batch(statements).await?.pop().unwrap_or_default();
+    let id = rows.first().and_then(|row| row.get("id")?.as_str());
+    Ok(id.map(str::to_owned))
 }
 
-/// Ids of runs that are due and that nobody holds, oldest first.
+/// Before the place of a message that is written anew, because the earlier one cannot be changed.
+pub const ANEW: char = '!';
+
+/// The result of the message of the same place that was written before `run`, if one was.
+pub async fn message_before(ports: &Ports<'_>, run: &Run) -> Result<Option<Value>> {
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(deserialize_with = "optional_json_text")]
+        result: Option<Value>,
+    }
+    let sql = "-- run::message_before
+SELECT earlier.result FROM run JOIN run AS earlier ON earlier.conversation_id = run.conversation_id
+  AND ltrim(earlier.place, '!') = run.place AND earlier.seq < run.seq
+WHERE run.id = ?1 AND earlier.status = 'succeeded' ORDER BY earlier.seq DESC LIMIT 1";
+    let row: Option<Row> = ports.sql.first(Stmt::new(sql, [run.id.as_str().into()])).await?;
+    Ok(row.and_then(|row| row.result))
+}
+
+/// Ids of runs that are due, that nobody holds and that wait for no other, oldest first.
 pub fn due(now: Timestamp, limit: i64) -> Stmt {
     let sql = "-- run::due
 SELECT id FROM run WHERE status IN ('pending', 'running') AND due_at <= ?1
-  AND (lease_until IS NULL OR lease_until < ?1) ORDER BY due_at LIMIT ?2";
+  AND (lease_until IS NULL OR lease_until < ?1)
+  AND NOT EXISTS (SELECT 1 FROM run AS earlier WHERE earlier.conversation_id = run.conversation_id
+    AND earlier.seq < run.seq AND earlier.status IN ('pending', 'running')) ORDER BY due_at LIMIT ?2";
     Stmt::new(sql, [now.into(), limit.into()])
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
 import { startHub } from '../support/hub.mjs';
 import { APP_ID, openScene } from '../support/scene.mjs';
+import { until } from '../support/until.mjs';
 
 const hub = await startHub();
 after(() => hub.close());
@@ -164,17 +165,44 @@ suite('a mention becomes a comment', { concurrency: true }, () => {
     assert.deepEqual(scene.github.comments(scene.repo, 1).map(({ body }) => visible(body)), ['Fixed.', 'Fixed again.']);
   });
 
-  test('progress is posted as well, and the conversation goes on', async (t) => {
+  test('it is acknowledged at once, by one reaction', async (t) => {
+    const scene = await openScene(t, hub);
+    const event = await scene.comment('@patchbay look');
+    const { message } = await scene.message(event.id);
+    const label = await scene.send('issueLabeled', { issue: 2, label: 'patchbay' });
+    await scene.message(label.id);
+
+    const comment = message.data.context.comment;
+    await until('the reactions', () => scene.github.reactions(scene.repo, 'issue', 2).length > 0);
+    assert.deepEqual(scene.github.reactions(scene.repo, 'comment', comment), ['eyes']);
+    assert.deepEqual(scene.github.reactions(scene.repo, 'issue', 2), ['eyes']);
+  });
+
+  test('progress is one comment that is changed, the result a comment of its own', async (t) => {
     const scene = await openScene(t, hub);
     const asked = await scene.ask();
 
-    for (const [status, message] of [['progress', 'Looking.'], ['completed', 'Found it.']]) {
+    let last;
+    for (const [status, message] of [['progress', 'Looking.'], ['progress', 'Still looking.'], ['completed', 'Found it.']]) {
       const reply = await scene.answer(asked, { status, message });
       assert.equal(reply.status, 202, JSON.stringify(reply.body));
-      await scene.ended(reply.body.runs[0].id);
+      last = reply.body.runs.at(-1).id;
     }
+    await scene.ended(last);
 
-    assert.deepEqual(scene.github.comments(scene.repo, 1).map(({ body }) => visible(body)), ['Looking.', 'Found it.']);
+    assert.deepEqual(scene.github.comments(scene.repo, 1).map(({ body }) => visible(body)), ['Still looking.', 'Found it.']);
+  });
+
+  test('the thread so far comes along', async (t) => {
+    const scene = await openScene(t, hub);
+    await scene.ended((await scene.complete(await scene.ask('@patchbay why?', { issue: 2 }), 'It divides by zero.')).body.runs[0].id);
+
+    const again = await scene.message((await scene.comment('See https://example.com/trace.', { issue: 2 })).id);
+
+    const { thread, context } = again.message.data;
+    assert.deepEqual(thread.map(({ user, text }) => [user, visible(text)]), [['patchbay-test[bot]', 'It divides by zero.']]);
+    assert.match(thread[0].at, /^\d{4}-/);
+    assert.deepEqual(context.links, ['https://example.com/trace']);
   });
 
   test('nobody is asked by comments that do not concern the agent, or by whom it must not obey', async (t) => {
@@ -224,14 +252,17 @@ suite('a mention becomes a comment', { concurrency: true }, () => {
     });
   }
 
-  test('an answer longer than GitHub takes is cut, not lost', async (t) => {
+  test('an answer longer than GitHub takes comes in two comments, and nothing is lost', async (t) => {
     const scene = await openScene(t, hub);
 
-    const run = await scene.ended((await scene.complete(await scene.ask(), `Begin ${'ü'.repeat(80_000)}`)).body.runs[0].id);
+    const { body } = await scene.complete(await scene.ask(), `Begin ${'ü'.repeat(80_000)}`);
+    const run = await scene.ended(body.runs.at(-1).id);
 
     assert.equal(run.status, 'succeeded', JSON.stringify(run));
-    const [comment] = scene.github.comments(scene.repo, 1);
-    assert.ok(comment.body.startsWith('Begin ü'));
+    const comments = scene.github.comments(scene.repo, 1).map((one) => visible(one.body));
+    assert.equal(comments.length, 2);
+    assert.ok(comments[0].startsWith('Begin ü'));
+    assert.equal(comments.join('').match(/ü/g).length, 80_000);
   });
 
   test('a token that was revoked is replaced', async (t) => {

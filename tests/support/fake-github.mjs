@@ -11,7 +11,12 @@ const ROUTES = [
   ['GET', /^\/repos\/([^/]+\/[^/]+)\/collaborators\/([^/]+)\/permission$/, withRepository(permission)],
   ['GET', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/comments$/, withRepository(listComments('issues'))],
   ['POST', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/comments$/, withRepository(createComment)],
+  ['PATCH', /^\/repos\/([^/]+\/[^/]+)\/issues\/comments\/(\d+)$/, withRepository(updateComment('issues'))],
+  ['POST', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/reactions$/, withRepository(react('issue'))],
+  ['POST', /^\/repos\/([^/]+\/[^/]+)\/issues\/comments\/(\d+)\/reactions$/, withRepository(react('comment'))],
+  ['POST', /^\/repos\/([^/]+\/[^/]+)\/pulls\/comments\/(\d+)\/reactions$/, withRepository(react('review comment'))],
   ['GET', /^\/repos\/([^/]+\/[^/]+)\/pulls\/(\d+)\/comments$/, withRepository(listComments('pulls'))],
+  ['PATCH', /^\/repos\/([^/]+\/[^/]+)\/pulls\/comments\/(\d+)$/, withRepository(updateComment('pulls'))],
   ['POST', /^\/repos\/([^/]+\/[^/]+)\/pulls\/(\d+)\/comments\/(\d+)\/replies$/, withRepository(replyToReview)],
 ];
 
@@ -30,7 +35,7 @@ export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
     /** `permissions` maps logins to roles; `issues` are the numbers that exist, pull requests among them. */
     addRepository(name, { installation, permissions = {}, issues = [] }) {
       const numbers = issues.map((number) => [String(number), []]);
-      state.repositories.set(name, { name, installation: String(installation), permissions, issues: new Map(numbers), pulls: new Map(structuredClone(numbers)) });
+      state.repositories.set(name, { name, reactions: new Map(), installation: String(installation), permissions, issues: new Map(numbers), pulls: new Map(structuredClone(numbers)) });
     },
     addReviewComment(name, number, { id, in_reply_to_id }) {
       state.repositories.get(name).pulls.get(String(number)).push(comment(state, { id, in_reply_to_id, body: 'What is this for?' }));
@@ -38,6 +43,8 @@ export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
     /** The comments that the App wrote on an issue, or in the review threads of a pull request, oldest first. */
     comments: (name, number) => written(state.repositories.get(name).issues.get(String(number))),
     reviewReplies: (name, number) => written(state.repositories.get(name).pulls.get(String(number))),
+    /** The reactions on an `issue`, `comment` or `review comment`, each once. */
+    reactions: (name, kind, id) => [...(state.repositories.get(name).reactions.get(`${kind} ${id}`)?.keys() ?? [])],
     /** The requests that reached a route whose path fits. */
     requestsTo: (method, path) => server.requests.filter((request) => request.method === method && path.test(request.path)),
   };
@@ -101,7 +108,10 @@ function listComments(kind) {
     if (Number.isNaN(since)) return problem(422, 'Invalid since parameter');
     const size = Math.min(Number(query.get('per_page') ?? 30), 100);
     const skipped = size * (Number(query.get('page') ?? 1) - 1);
-    return { status: 200, body: all.filter((one) => Date.parse(one.updated_at) >= since).slice(skipped, skipped + size) };
+    const kept = all.filter((one) => Date.parse(one.updated_at) >= since);
+    // Comments of one issue come oldest first, whatever is asked for; review comments can be turned round.
+    if (kind === 'pulls' && query.get('direction') === 'desc') kept.reverse();
+    return { status: 200, body: kept.slice(skipped, skipped + size) };
   };
 }
 
@@ -124,14 +134,53 @@ function replyToReview(state, request, repository, number, parent) {
   });
 }
 
-function post(state, request, comments, fields) {
+function updateComment(kind) {
+  return (state, request, repository, id) => {
+    const found = [...repository[kind].values()].flat().find((one) => String(one.id) === id);
+    if (!found) return problem(404, 'Not Found');
+    // Another's comment can be changed by whoever may write, but not by an App that did not make it.
+    if (!found.performed_via_github_app) return problem(403, 'Resource not accessible by integration');
+    const { refused, input } = textOf(request);
+    if (refused) return refused;
+    Object.assign(found, { body: input.body });
+    return { status: 200, body: found };
+  };
+}
+
+const REACTIONS = ['+1', '-1', 'laugh', 'confused', 'heart', 'hooray', 'rocket', 'eyes'];
+
+function react(kind) {
+  return (state, request, repository, id) => {
+    const known = kind === 'issue' ? repository.issues.has(id) : Number(id) > 0;
+    if (!known) return problem(404, 'Not Found');
+    let input;
+    try {
+      input = JSON.parse(request.body);
+    } catch {
+      return problem(400, 'Problems parsing JSON');
+    }
+    if (!REACTIONS.includes(input.content)) return problem(422, 'Validation Failed', [{ resource: 'Reaction', code: 'invalid', field: 'content' }]);
+    const key = `${kind} ${id}`;
+    const there = repository.reactions.get(key) ?? new Map();
+    repository.reactions.set(key, there);
+    const status = there.has(input.content) ? 200 : 201;
+    if (status === 201) there.set(input.content, state.lastId += 1);
+    return { status, body: { id: there.get(input.content), content: input.content, created_at: new Date().toISOString() } };
+  };
+}
+
+function textOf(request) {
   let input;
   try {
     input = JSON.parse(request.body);
   } catch {
-    return problem(400, 'Problems parsing JSON');
+    return { refused: problem(400, 'Problems parsing JSON') };
   }
-  const refused = complaintAboutText(input?.body);
+  return { input, refused: complaintAboutText(input?.body) };
+}
+
+function post(state, request, comments, fields) {
+  const { refused, input } = textOf(request);
   if (refused) return refused;
   const app = { id: state.appId, slug: 'patchbay-test', name: 'Patchbay test' };
   const made = comment(state, { body: input.body, performed_via_github_app: app, ...fields });

@@ -40,6 +40,8 @@ pub struct Database {
     connection: RefCell<Connection>,
     /// Batches still to fail, as an unreachable database does.
     pub failing: Rc<Cell<u32>>,
+    /// Batches still to succeed before all fail, until [`Self::failing`] is set to 0.
+    healthy: Cell<Option<u32>>,
     /// Statements run, by the name in their leading comment.
     pub ran: RefCell<Vec<String>>,
     /// How SQLite means to run each statement that was run, by the name in its leading comment.
@@ -63,9 +65,15 @@ impl Database {
         Self {
             connection: RefCell::new(connection),
             failing: Rc::default(),
+            healthy: Cell::default(),
             ran: RefCell::default(),
             plans: RefCell::default(),
         }
+    }
+
+    /// After so many batches, all fail until `failing` is set to 0 again.
+    pub fn fails_after(&self, batches: u32) {
+        self.healthy.set(Some(batches));
     }
 
     /// Changes the database behind the hub's back.
@@ -83,6 +91,14 @@ impl Database {
 impl Sql for Database {
     async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
         assert!(!statements.is_empty(), "D1 refuses an empty batch");
+        match self.healthy.get() {
+            Some(0) => {
+                self.healthy.set(None);
+                self.failing.set(1_000);
+            }
+            Some(left) => self.healthy.set(Some(left - 1)),
+            None => {}
+        }
         if self.failing.get() > 0 {
             self.failing.set(self.failing.get() - 1);
             return Err(SqlError {

@@ -67,6 +67,20 @@ pub fn world() -> World {
         .on(Method::Get, &format!("{API}/repos/octo/repo/issues/7/comments"), |_| {
             json_reply(200, json!([]))
         });
+    world.net.on(
+        Method::Patch,
+        &format!("{API}/repos/octo/repo/issues/comments/99"),
+        |_| {
+            json_reply(
+                200,
+                json!({"id": 99, "html_url": "https://github.com/octo/repo/issues/7#issuecomment-99"}),
+            )
+        },
+    );
+    for of in ["issues/7", "issues/comments/1"] {
+        let url = format!("{API}/repos/octo/repo/{of}/reactions");
+        world.net.on(Method::Post, &url, |_| json_reply(201, json!({"id": 5})));
+    }
     world.net.on(Method::Post, "https://", |_| Ok(Response::empty(204)));
     world
 }
@@ -123,8 +137,28 @@ pub fn answer(world: &World, letter: &Value, body: Value) -> (u16, Value) {
 }
 
 pub fn comments(world: &World) -> usize {
+    posted(world).len()
+}
+
+/// What was written on the issue, in order, as the service got it.
+pub fn posted(world: &World) -> Vec<Value> {
     let to = world.net.to(&format!("{API}/repos/octo/repo/issues/7/comments"));
-    to.iter().filter(|r| r.method == Method::Post).count()
+    let posts = to.iter().filter(|r| r.method == Method::Post);
+    posts.map(|r| serde_json::from_slice(&r.body).unwrap()).collect()
+}
+
+/// What was done at the service besides reading, in order: `POST issues/7/comments Fixed.`
+pub fn done(world: &World) -> Vec<String> {
+    let sent = world.net.to(&format!("{API}/repos/octo/repo/"));
+    let writes = sent.iter().filter(|r| r.method != Method::Get);
+    let shown = |r: &patchbay::http::Request| {
+        let body: Value = serde_json::from_slice(&r.body).unwrap_or(Value::Null);
+        let text = body["body"].as_str().or(body["content"].as_str()).unwrap_or_default();
+        let first = text.lines().next().unwrap_or_default();
+        let path = r.url.trim_start_matches(&format!("{API}/repos/octo/repo/")).to_owned();
+        format!("{} {path} {first}", r.method.as_str())
+    };
+    writes.map(shown).collect()
 }
 
 /// A service that takes the request, and a worker that dies before it can write down the answer.
