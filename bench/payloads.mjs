@@ -3,6 +3,7 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 
 export const SECRET = randomBytes(24).toString('hex');
+export const TOKEN = randomBytes(24).toString('base64url');
 export const ROUTE = '/api/integration/github/events';
 
 const sign = (body) => `sha256=${createHmac('sha256', SECRET).update(body).digest('hex')}`;

@@ -1,14 +1,14 @@
 // `npm run bench`: the hub beside a Worker written by hand and an empty one, each in workerd, one after the other in
 // rounds that change their order. Prints tables, and keeps every figure in bench/results.json.
 // `--quick` takes less than a minute, `--rounds N` changes their number, `--raw` prints every run, `--built` takes build/
-// as it is.
+// as it is. `--check` only counts what noise cannot change, and fails where it is more than it may be.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { bundle, cases, contenders, dispatching, sameWork } from '../bench/cases.mjs';
+import { allowed, bundle, cases, contenders, dispatching, sameWork } from '../bench/cases.mjs';
 import { load, send } from '../bench/load.mjs';
 import { quartiles, ratio, short, spread, stats, table } from '../bench/report.mjs';
 import { configure, fineCpuOf, peakMemoryOf, start as startWorkerd } from '../bench/workerd.mjs';
@@ -18,12 +18,12 @@ import { setup } from './setup.mjs';
 
 const FULL = { rounds: 5, ms: 2_000, count: 8_000, warm: 400, cold: 11, counted: 20 };
 const QUICK = { rounds: 2, ms: 250, count: 800, warm: 100, cold: 3, counted: 10 };
-const LANES = [1, 8];
+const LANES = [1, 8, 64];
 const DRAINS_WITHIN = 60_000;
 
 async function bench() {
   const start = Date.now();
-  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, raw: { type: 'boolean' }, built: { type: 'boolean' }, rounds: { type: 'string' } } });
+  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, raw: { type: 'boolean' }, built: { type: 'boolean' }, check: { type: 'boolean' }, rounds: { type: 'string' } } });
   const size = { ...(values.quick ? QUICK : FULL) };
   if (values.rounds) size.rounds = Number(values.rounds);
   if (process.platform !== 'linux') throw new Error('the benchmark reads CPU time and memory from /proc: it runs on Linux only');
@@ -36,6 +36,7 @@ async function bench() {
   process.once('exit', over);
   for (const [name, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(name, () => process.exit(code));
   try {
+    if (values.check) return await check(place, env);
     const results = await measure(place, env, size);
     results.machine = { ...machine(), databases: parent };
     print(results, values.raw);
@@ -55,14 +56,31 @@ function folderForDatabases() {
   return tmpdir();
 }
 
+/** The counts of the hub alone: the same on every machine at every load. */
+async function check(place, env) {
+  const hubs = [contenders[0], dispatching];
+  for (const contender of hubs) await prepare(contender, place, env);
+  const found = await rows(hubs, 10);
+  const wrong = [];
+  for (const row of found) {
+    for (const [what, most] of Object.entries(allowed(row.contender, row.case))) {
+      if (row[what] > most) wrong.push(`${row.case} (${row.contender}): ${row[what]} of ${what}, ${most} at most`);
+    }
+  }
+  console.log(countsOf(found));
+  if (wrong.length > 0) throw new Error(`costs more than it may:\n${wrong.join('\n')}`);
+}
+
+async function prepare(contender, place, env) {
+  const folder = join(place, contender.name.replaceAll(/\W+/g, '-'));
+  contender.settings = await bundle(contender, folder, env);
+  contender.folder = (kind) => join(folder, kind);
+  contender.runs = contender.only ?? cases.map(({ name }) => name);
+}
+
 async function measure(place, env, size) {
   const all = [...contenders, sameWork, dispatching];
-  for (const contender of all) {
-    const folder = join(place, contender.name.replaceAll(/\W+/g, '-'));
-    contender.settings = await bundle(contender, folder, env);
-    contender.folder = (kind) => join(folder, kind);
-    contender.runs = contender.only ?? cases.map(({ name }) => name);
-  }
+  for (const contender of all) await prepare(contender, place, env);
   say(`bundled the contenders; load of the machine ${loadavg()[0].toFixed(2)}`);
 
   const results = { size, load: [loadavg()[0]], runs: [], memory: [], cold: [], manifests: [] };
@@ -74,7 +92,7 @@ async function measure(place, env, size) {
   }
   await coldStarts(size, results);
   await manifests(contenders[0], size, results);
-  results.rows = await rows(size);
+  results.rows = await rows([...contenders.slice(0, 2), sameWork, dispatching], size.counted);
   return results;
 }
 
@@ -113,6 +131,7 @@ async function oneRound(contender, round, size, results) {
     const wanted = cases.filter(({ name }) => contender.runs.includes(name));
     const settled = contender.settings.consumed ? () => drained(server) : undefined;
     const runOf = (one, limits) => load(server, { next: one.make(), expect: one.expect, settled, ...limits });
+    for (const one of wanted) await makeFirst(one, server);
     for (const one of wanted) await runOf(one, { concurrency: 8, count: Math.min(size.warm, one.most ?? size.warm), ms: 10_000 });
     for (const concurrency of LANES) {
       for (const one of wanted) {
@@ -123,6 +142,12 @@ async function oneRound(contender, round, size, results) {
     }
     results.memory.push({ contender: contender.name, round, peak: peakMemoryOf(server.pid) });
   });
+}
+
+/** What a case reads must be there. */
+async function makeFirst({ first: [name, count] = [] }, server) {
+  const before = cases.find((one) => one.name === name);
+  if (before) await load(server, { next: before.make(), expect: before.expect, concurrency: 1, count, ms: 10_000 });
 }
 
 /** Until every event has been dispatched. */
@@ -201,17 +226,18 @@ async function manifests(hub, size, results) {
 const settingOf = (service) => `${service.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}_WEBHOOK_SECRET`;
 
 /** What D1 says that a request wrote and how often it was asked, by the tally between the two. */
-async function rows(size) {
+async function rows(whose, counted) {
   const found = [];
-  for (const contender of [...contenders.slice(0, 2), sameWork, dispatching]) {
+  for (const contender of whose) {
     await running(contender, 'rows', { counted: true }, async (server) => {
       for (const one of cases.filter(({ name }) => contender.runs.includes(name))) {
+        await makeFirst(one, server);
         const next = one.make();
         const settled = contender.settings.consumed ? () => drained(server) : undefined;
         // Once before: samples of refusals, and the first of the duplicates.
         await load(server, { next, expect: one.expect, concurrency: 1, count: 10, ms: 10_000, settled });
         await send(server.tally, { path: '/' });
-        const { requests } = await load(server, { next, expect: one.expect, concurrency: 1, count: size.counted, ms: 10_000, settled });
+        const { requests } = await load(server, { next, expect: one.expect, concurrency: 1, count: counted, ms: 10_000, settled });
         const sum = JSON.parse((await send(server.tally, { path: '/' })).bytes);
         const each = Object.fromEntries(Object.entries(sum).map(([key, value]) => [key, value / requests]));
         found.push({ contender: contender.name, case: one.name, ...each });
@@ -234,17 +260,17 @@ function print(results, raw) {
   const series = (contender, name, concurrency, key) => runs
     .filter((r) => r.contender === contender && r.case === name && r.concurrency === concurrency).sort((a, b) => a.round - b.round).map((r) => r[key]);
   const of = (...which) => stats(series(...which));
-  const [hub, hono, empty] = contenders.map(({ name }) => name);
+  const [hub, hono, empty, emptyRust] = contenders.map(({ name }) => name);
   const title = (text) => console.log(`\n${text}\n`);
 
   console.log(`\n${m.cpus} × ${m.cpu}, Linux ${m.kernel}, workerd ${m.workerd}, node ${m.node}, ${m.date}; ${size.rounds} rounds; databases in ${m.databases}; load ${results.load.map((l) => l.toFixed(1)).join(' ')}`);
 
   title('CPU of workerd in ms per request: median (least–most) over the rounds; ratio: median of the rounds\' ratios');
   const cpu = (who, name, n) => series(who, name, n, 'cpu');
-  console.log(table(['case', 'at once', 'hub', 'Hono', 'empty Worker', 'Hono, same work', 'hub ÷ Hono', 'hub ÷ same work'], LANES.flatMap((n) => cases.map(({ name }) => [
-    name, n, ...[hub, hono, empty, sameWork.name].map((who) => spread(of(who, name, n, 'cpu'))),
+  console.log(table(['case', 'at once', 'hub', 'Hono', 'empty Worker', 'empty in Rust', 'Hono, same work', 'hub ÷ Hono', 'hub ÷ same work'], LANES.flatMap((n) => cases.map(({ name }) => [
+    name, n, ...[hub, hono, empty, emptyRust, sameWork.name].map((who) => spread(of(who, name, n, 'cpu'))),
     ...[hono, sameWork.name].map((who) => spread(ratio(cpu(hub, name, n), cpu(who, name, n)))),
-  ])).concat(LANES.map((n) => [`${dispatching.only[0]}, with dispatch`, n, spread(of(dispatching.name, dispatching.only[0], n, 'cpu')), ...Array(5).fill('–')]))));
+  ])).concat(LANES.map((n) => [`${dispatching.only[0]}, with dispatch`, n, spread(of(dispatching.name, dispatching.only[0], n, 'cpu')), ...Array(6).fill('–')]))));
 
   title('Requests per second, and how long they took in ms (p50 / p99): medians over the rounds');
   const times = (who, name, n) => `${short(of(who, name, n, 'p50')?.median)} / ${short(of(who, name, n, 'p99')?.median)}`;
@@ -261,8 +287,8 @@ function print(results, raw) {
   title('Cold start: from the start of the process to the first reply, ms and CPU ms');
   const cold = (who, kind, key) => results.cold.filter((c) => c.contender === who && c.kind === kind).map((c) => c[key]);
   const kinds = [...new Set(results.cold.map(({ kind }) => kind))];
-  console.log(table(['first reply', 'hub', 'Hono', 'empty Worker', 'hub − empty', 'hub CPU', 'Hono CPU', 'empty CPU'], kinds.map((kind) => {
-    const who = [hub, hono, empty].map((name) => stats(cold(name, kind, 'ms')));
+  console.log(table(['first reply', 'hub', 'Hono', 'empty Worker', 'empty in Rust', 'hub − empty', 'hub CPU', 'Hono CPU', 'empty CPU'], kinds.map((kind) => {
+    const who = [hub, hono, empty, emptyRust].map((name) => stats(cold(name, kind, 'ms')));
     const less = who[2] ? short(who[0].median - who[2].median) : '–';
     return [kind, ...who.map(spread), less, ...[hub, hono, empty].map((name) => short(stats(cold(name, kind, 'cpu'))?.median))];
   })));
@@ -273,7 +299,7 @@ function print(results, raw) {
   console.log(table(['request', 'time', 'CPU'], parsed.map(({ label, ms, cpu }) => [label, spread(ms), spread(cpu)])));
 
   title('D1 per request');
-  console.log(table(['case', 'who', 'rows written', 'rows read', 'statements', 'round trips'], results.rows.map((r) => [r.case, r.contender, ...['rowsWritten', 'rowsRead', 'statements', 'roundTrips'].map((key) => String(Number(r[key].toFixed(2))))])));
+  console.log(countsOf(results.rows));
 
   title('Most memory held by workerd over a round, MiB');
   console.log(table(['who', 'peak'], [...contenders, sameWork, dispatching].map(({ name }) => [name, spread(stats(results.memory.filter((r) => r.contender === name).map((r) => r.peak)))])));
@@ -285,6 +311,11 @@ function print(results, raw) {
   }
   console.log();
 }
+
+const countsOf = (found) => table(
+  ['case', 'who', 'rows written', 'rows read', 'statements', 'round trips'],
+  found.map((row) => [row.case, row.contender, ...['rowsWritten', 'rowsRead', 'statements', 'roundTrips'].map((key) => String(Number(row[key].toFixed(2))))]),
+);
 
 /** The first of an isolate apart from the others, whose code is warm. */
 function manifestFigures(all) {

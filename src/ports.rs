@@ -117,6 +117,12 @@ impl From<SqlError> for crate::Error {
 pub trait Sql {
     /// Runs the statements in order in one transaction: all or none take effect. Never called with none.
     async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError>;
+
+    /// Runs one statement that asks nothing of those beside it: it may go in one transaction with what other requests
+    /// hand over at the same moment, and succeeds or fails by itself all the same.
+    async fn share(&self, statement: Stmt) -> Result<Rows, SqlError> {
+        Ok(self.batch(vec![statement]).await?.pop().unwrap_or_default())
+    }
 }
 
 impl dyn Sql + '_ {
@@ -190,6 +196,11 @@ pub trait Queue {
 /// Cryptography that is done by the platform because it is slow in wasm.
 #[async_trait(?Send)]
 pub trait Crypto {
+    /// HMAC over the parts, one after another. None where the platform does not do it: the caller then does.
+    async fn hmac(&self, hash: RsaHash, key: &[u8], parts: &[&[u8]]) -> Option<Vec<u8>> {
+        let _ = (hash, key, parts);
+        None
+    }
     /// RSASSA-PKCS1-v1_5 with SHA-256 over `data`, with a private key in PKCS#8 DER.
     async fn sign_rs256(&self, pkcs8_der: &[u8], data: &[u8]) -> Result<Vec<u8>, CryptoError>;
     /// Whether `signature` (RSASSA-PKCS1-v1_5) over `data` fits the public key in SPKI DER.
@@ -204,7 +215,7 @@ pub trait Crypto {
     async fn verify_p256(&self, spki_der: &[u8], signature: &[u8], data: &[u8]) -> Result<bool, CryptoError>;
 }
 
-/// The digest of an RSA signature.
+/// The digest of an RSA signature or an HMAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the digest it is named after")]
 pub enum RsaHash {

@@ -5,11 +5,19 @@
 // lost with the instance. So each event's promise is kept here and rejected then. The generated module
 // makes a new instance for the next event.
 import Wasm from '../../build/index.js';
+import { share } from './share.js';
+import { wake } from './wake.js';
+
+// For the wasm, which finds them by name.
+globalThis.patchbayShare = share;
+globalThis.patchbayWake = wake;
 
 const running = new Set();
+let dead = false;
 
 addEventListener('error', ({ error }) => {
   if (!(error instanceof WebAssembly.RuntimeError)) return;
+  dead = true;
   const cause = causeOf(error);
   for (const fail of running) fail(cause);
 });
@@ -22,15 +30,29 @@ function causeOf(error) {
 }
 
 /** What `job` promises, or a rejection as soon as the instance has died. */
-async function settled(job) {
-  let fail;
-  const death = new Promise((_, reject) => { fail = reject; });
-  running.add(fail);
-  try {
-    return await Promise.race([job(), death]);
-  } finally {
-    running.delete(fail);
+function settled(job) {
+  return new Promise((resolve, reject) => {
+    running.add(reject);
+    const over = (settle) => (value) => { running.delete(reject); settle(value); };
+    job().then(over(resolve), over((error) => {
+      // A trap before the first wait comes back to its caller instead.
+      if (error instanceof WebAssembly.RuntimeError) dispatchEvent(new ErrorEvent('error', { error }));
+      reject(error);
+    }));
+  });
+}
+
+/**
+ * One event, given to the wasm. The generated class would be made for each event behind two proxies, which costs more
+ * than all that an empty route does; what they are for is to make a new instance after a death, so that is when one is
+ * made.
+ */
+async function run(kind, event, env, ctx) {
+  if (dead) {
+    dead = false;
+    new Wasm(ctx, env);
   }
+  return Wasm.prototype[kind].call({ env, ctx }, event);
 }
 
 /** One line of log about `error`; gives the id that it stands under. */
@@ -53,11 +75,11 @@ function problem(trace, method) {
   return new Response(method === 'HEAD' ? null : JSON.stringify(body), { status: 500, headers });
 }
 
-async function background(job, run) {
+async function background(kind, event, env, ctx) {
   try {
-    await settled(run);
+    await settled(() => run(kind, event, env, ctx));
   } catch (error) {
-    report(job, error);
+    report(kind, error);
     // The platform then counts it as failed, and delivers a queue's batch again.
     throw error;
   }
@@ -66,11 +88,11 @@ async function background(job, run) {
 export default {
   async fetch(request, env, ctx) {
     try {
-      return await settled(() => new Wasm(ctx, env).fetch(request));
+      return await settled(() => run('fetch', request, env, ctx));
     } catch (error) {
       return problem(report('request', error), request.method);
     }
   },
-  queue: (batch, env, ctx) => background('queue', () => new Wasm(ctx, env).queue(batch)),
-  scheduled: (event, env, ctx) => background('scheduled', () => new Wasm(ctx, env).scheduled(event)),
+  queue: (batch, env, ctx) => background('queue', batch, env, ctx),
+  scheduled: (event, env, ctx) => background('scheduled', event, env, ctx),
 };

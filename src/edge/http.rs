@@ -4,6 +4,7 @@ use super::js;
 use crate::error::{Error, Result};
 use crate::http::{Head, Headers, Method, Response};
 use js_sys::{Array, JSON, Uint8Array};
+use wasm_bindgen::JsValue;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -57,9 +58,18 @@ pub fn to_js_headers(fields: &Headers) -> std::result::Result<web_sys::Headers, 
 pub fn response(response: &Response, with_body: bool) -> std::result::Result<web_sys::Response, String> {
     let init = web_sys::ResponseInit::new();
     init.set_status(response.status);
-    init.set_headers_headers(&to_js_headers(&response.headers)?);
+    init.set_headers(&pairs(&response.headers)?);
     // RFC 9110, 15.3.5 and 15.4.5: these have no content, and the runtime throws at an empty one.
     let bodiless = matches!(response.status, 204 | 205 | 304);
     let body = (with_body && !bodiless).then(|| Uint8Array::from(response.body.as_slice()));
-    web_sys::Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init).map_err(|e| js::message(&e))
+    web_sys::Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init).map_err(|thrown| {
+        // Which field it is, if it is one.
+        to_js_headers(&response.headers).err().unwrap_or_else(|| js::message(&thrown))
+    })
+}
+
+/// All fields at once, as a list of pairs: one text over the border here too.
+fn pairs(fields: &Headers) -> std::result::Result<JsValue, String> {
+    let text = serde_json::to_string(fields).map_err(|e| e.to_string())?;
+    JSON::parse(&text).map_err(|e| js::message(&e))
 }

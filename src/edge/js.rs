@@ -1,6 +1,6 @@
 //! Small helpers over JavaScript values; none of them throws.
 
-use js_sys::{Object, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// A property, or `undefined`, also where there is no object.
@@ -16,6 +16,12 @@ pub fn object<const N: usize>(properties: [(&str, JsValue); N]) -> Object {
         let _ = Reflect::set(&object, &JsValue::from_str(name), &value);
     }
     object
+}
+
+/// Calls a function that `entry.js` gave the isolate; what it returns becomes a promise, if it is none.
+pub fn call_global(name: &str, arguments: &Array) -> Result<Promise, JsValue> {
+    let function: Function = get(&js_sys::global(), name).dyn_into()?;
+    Ok(Promise::resolve(&function.apply(&JsValue::UNDEFINED, arguments)?))
 }
 
 /// The message of something thrown.

@@ -1,8 +1,10 @@
-//! Wake-up calls through Cloudflare Queues, binding `QUEUE`.
+//! Wake-up calls through Cloudflare Queues, binding `QUEUE`. Those without a delay are collected while many come: see
+//! `wake.js`.
 
 use super::js;
 use crate::ports::Queue;
 use async_trait::async_trait;
+use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -20,6 +22,10 @@ impl WakeQueue {
     async fn send(&self, id: &str, delay_s: u32) -> Result<JsValue, JsValue> {
         if self.0.is_undefined() {
             return Err("the binding `QUEUE` is missing".into());
+        }
+        if delay_s == 0 {
+            let wake = js::call_global("patchbayWake", &Array::of2(&self.0, &id.into()))?;
+            return JsFuture::from(wake).await;
         }
         let options = js::object([
             ("contentType", "text".into()),

@@ -41,6 +41,19 @@ impl D1 {
         serde_json::from_str(&String::from(text)).map_err(|e| format!("the reply is not rows: {e}"))
     }
 
+    async fn share_one(&self, statement: &Stmt) -> Result<Rows, String> {
+        if self.0.is_undefined() {
+            return Err("the binding `DB` is missing".to_owned());
+        }
+        let bytes = u32::try_from(size(statement)).unwrap_or(u32::MAX);
+        let prepared: JsValue = self.prepare(statement)?.into();
+        let arguments = Array::of3(&self.0, &prepared, &bytes.into());
+        let rows = js::call_global("patchbayShare", &arguments).map_err(thrown)?;
+        let rows = JsFuture::from(rows).await.map_err(thrown)?;
+        let text = JSON::stringify(&rows).map_err(thrown)?;
+        serde_json::from_str(&String::from(text)).map_err(|e| format!("the reply is not rows: {e}"))
+    }
+
     fn prepare(&self, statement: &Stmt) -> Result<D1PreparedStatement, String> {
         let prepared = self.0.prepare(statement.sql).map_err(thrown)?;
         if statement.params.is_empty() {
@@ -55,15 +68,25 @@ impl D1 {
 #[async_trait(?Send)]
 impl Sql for D1 {
     async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
-        self.run(&statements).await.map_err(|message| {
-            let error = SqlError { message };
-            // A refused duplicate is an answer that callers ask for, not a fault.
-            if !error.is_unique_violation() {
-                log_failure(&statements, &error);
-            }
-            error
-        })
+        self.run(&statements)
+            .await
+            .map_err(|message| failed(&statements, message))
     }
+
+    async fn share(&self, statement: Stmt) -> Result<Rows, SqlError> {
+        self.share_one(&statement)
+            .await
+            .map_err(|message| failed(&[statement], message))
+    }
+}
+
+fn failed(statements: &[Stmt], message: String) -> SqlError {
+    let error = SqlError { message };
+    // A refused duplicate is an answer that callers ask for, not a fault.
+    if !error.is_unique_violation() {
+        log_failure(statements, &error);
+    }
+    error
 }
 
 /// Numbers as doubles, for D1 refuses BigInt; bytes as a view, for `worker`'s own way copies them one by one.
@@ -75,6 +98,16 @@ fn to_js(param: &Param) -> JsValue {
         Param::Text(text) => JsValue::from_str(text),
         Param::Blob(bytes) => Uint8Array::from(bytes.as_slice()).into(),
     }
+}
+
+/// Bytes of the values that may be large.
+fn size(statement: &Stmt) -> usize {
+    let size = |param: &Param| match param {
+        Param::Null | Param::Int(_) => 0,
+        Param::Text(text) => text.len(),
+        Param::Blob(bytes) => bytes.len(),
+    };
+    statement.params.iter().map(size).sum()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]

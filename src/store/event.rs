@@ -205,7 +205,7 @@ async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft],
         payload_key.into(),
         payload,
     ];
-    if ports.sql.first::<Known>(Stmt::new(INSERT, params)).await?.is_some() {
+    if !ports.sql.share(Stmt::new(INSERT, params)).await?.is_empty() {
         return Ok(Stored { id, duplicate: false });
     }
     if let Some(key) = blob {

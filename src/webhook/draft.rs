@@ -1,12 +1,13 @@
 //! From a verified delivery to event drafts.
 
 use super::digest::sha256_hex;
-use super::view::{View, every};
+use super::view::{Brief, View, every};
 use super::{KeyMaterial, VerifiedHook, window};
 use crate::event::EventDraft;
 use crate::http::Method;
-use crate::manifest::webhook::{Event, Locator, Time, Webhook};
+use crate::manifest::webhook::{Event, Locator, Pointer, Text, Time, Webhook};
 use crate::time::{SECOND, Timestamp};
+use std::cell::OnceCell;
 
 /// Longest delivery id that is kept as it is, in characters.
 const MAX_ID: usize = 200;
@@ -19,9 +20,17 @@ const DEFAULT_WINDOW_S: u32 = 300;
 /// gives one of kind `unparsable`: it is kept, and the service has no reason to send it again.
 pub fn drafts(spec: &Webhook, hook: &VerifiedHook, now: Timestamp) -> Vec<EventDraft> {
     let keys = KeyMaterial::default();
-    let view = hook.view(&keys);
     let event = &spec.event;
-    let Some(document) = view.document() else {
+    let (places, found) = (places(event), OnceCell::new());
+    let view = View {
+        // The items of a batch are kept whole.
+        brief: event.items.is_none().then_some(Brief {
+            places: &places,
+            found: &found,
+        }),
+        ..hook.view(&keys)
+    };
+    if !view.is_readable() {
         let mut draft = draft(event, &view, now, hook.body());
         // A GET says everything in its query: that it has no body is nothing that could not be read.
         if hook.hook.method != Method::Get || !hook.body().is_empty() {
@@ -30,7 +39,7 @@ pub fn drafts(spec: &Webhook, hook: &VerifiedHook, now: Timestamp) -> Vec<EventD
         return vec![draft];
     };
     let items = match &event.items {
-        Some(Locator::Body(at)) => every(document, &at.0),
+        Some(Locator::Body(at)) => view.document().and_then(|document| every(document, &at.0)),
         _ => None,
     };
     let Some(items) = items else {
@@ -47,6 +56,21 @@ pub fn drafts(spec: &Webhook, hook: &VerifiedHook, now: Timestamp) -> Vec<EventD
         draft
     });
     drafts.collect()
+}
+
+/// Every place of the body that an event is made of.
+fn places(event: &Event) -> Vec<&Pointer> {
+    let texts = [&event.delivery_id, &event.r#type, &event.subject, &event.account];
+    let slots = texts.into_iter().flat_map(|t| t.as_slice()).flat_map(Text::locators);
+    let times = event.occurred_at.iter().flat_map(|time| time.from.as_slice());
+    slots.chain(times).filter_map(pointer).collect()
+}
+
+fn pointer(locator: &Locator) -> Option<&Pointer> {
+    match locator {
+        Locator::Body(at) | Locator::Item(at) => Some(at),
+        _ => None,
+    }
 }
 
 /// One event. `bytes` is what it consists of, for services without an id.

@@ -20,6 +20,7 @@ mod reject;
 mod reply;
 mod select;
 mod signature;
+mod skim;
 mod sound;
 mod token;
 mod verify;
@@ -115,14 +116,6 @@ impl VerifiedHook {
         self.hook.body
     }
 
-    /// The body as JSON, parsed once on first use: JSON itself, the JSON field of a form, or a form's fields. None if
-    /// it is none of them, not UTF-8, or nests deeper than 128.
-    pub fn json(&self) -> Option<&Value> {
-        self.document
-            .get_or_init(|| document::parse(&self.hook.headers, &self.hook.body, self.form_field.as_deref()))
-            .as_ref()
-    }
-
     fn view<'a>(&'a self, keys: &'a KeyMaterial) -> view::View<'a> {
         view::View {
             method: self.hook.method,
@@ -130,6 +123,7 @@ impl VerifiedHook {
             headers: &self.hook.headers,
             body: &self.hook.body,
             document: &self.document,
+            brief: None,
             form_field: self.form_field.as_deref(),
             keys,
             claims: self.claims.as_ref(),

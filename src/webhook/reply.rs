@@ -45,6 +45,7 @@ fn with_reason(reply: &Reply, reason: Option<&str>, status: u16) -> Response {
         headers: &hook.headers,
         body: &hook.body,
         document: &OnceCell::from(None),
+        brief: None,
         form_field: None,
         keys: &KeyMaterial::default(),
         claims: None,

@@ -102,6 +102,7 @@ async fn prove(
         headers: &hook.headers,
         body: &hook.body,
         document,
+        brief: None,
         form_field: spec.event.form_field.as_deref(),
         keys,
         claims: None,
@@ -128,8 +129,8 @@ async fn prove(
 /// Runs the scheme. The claims are those of a token, for schemes that have one.
 async fn check(scheme: &Scheme, view: &View<'_>, outside: Outside<'_>) -> Result<Option<Value>, Rejection> {
     match scheme {
-        Scheme::Hmac(spec) => mac::verify(mac::Kind::Hmac, spec, view, outside.now)?,
-        Scheme::Digest(spec) => mac::verify(mac::Kind::Digest, spec, view, outside.now)?,
+        Scheme::Hmac(spec) => mac::verify(mac::Kind::Hmac, spec, view, outside).await?,
+        Scheme::Digest(spec) => mac::verify(mac::Kind::Digest, spec, view, outside).await?,
         Scheme::Equals(spec) => equals::verify(spec, view)?,
         Scheme::Basic => equals::basic(view)?,
         Scheme::Ed25519(spec) => public_key::verify(public_key::Kind::Ed25519, spec, view, outside).await?,
@@ -256,6 +257,7 @@ pub fn view_of_head<'a>(head: &'a Head, keys: &'a KeyMaterial, document: &'a Onc
         headers: &head.headers,
         body: &[],
         document,
+        brief: None,
         form_field: None,
         keys,
         claims: None,

@@ -1,6 +1,6 @@
 //! What a locator sees: one delivery, its parsed body once somebody asked for it, and the secret being tried.
 
-use super::{KeyMaterial, document};
+use super::{KeyMaterial, document, skim};
 use crate::http::{Headers, Method, form_decode};
 use crate::manifest::webhook::{Locator, Part, Pointer, Text};
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub struct View<'a> {
     pub body: &'a [u8],
     /// The parsed body, filled on first use.
     pub document: &'a OnceCell<Option<Value>>,
+    /// Places for which the whole need not be built.
+    pub brief: Option<Brief<'a>>,
     /// The field of a form body that holds the JSON.
     pub form_field: Option<&'a str>,
     /// What the delivery is checked against.
@@ -30,6 +32,15 @@ pub struct View<'a> {
     pub item: Option<(usize, &'a Value)>,
     /// Single words that the caller gives: `timestamp`, `secret`, `challenge`, `mac`, `kid`, `reason`.
     pub words: Words<'a>,
+}
+
+/// The only places of a JSON body that will be asked for, and what stands there.
+#[derive(Clone, Copy)]
+pub struct Brief<'a> {
+    /// The places.
+    pub places: &'a [&'a Pointer],
+    /// What stands there, filled on first use.
+    pub found: &'a OnceCell<Option<Value>>,
 }
 
 /// The values of the one-word locators that only some moments have.
@@ -59,11 +70,34 @@ impl<'a> View<'a> {
             .as_ref()
     }
 
-    /// The current item, or the whole body where it is no batch.
-    fn item_or_document(&self) -> Option<&'a Value> {
+    /// The brief, where it saves anything: the body is JSON and has not been parsed.
+    fn brief(&self) -> Option<Brief<'a>> {
+        let saves = self.document.get().is_none() && !document::is_form(self.headers);
+        self.brief.filter(|_| saves)
+    }
+
+    /// Whether the body can be read as JSON.
+    pub fn is_readable(&self) -> bool {
+        match self.brief() {
+            Some(brief) => brief.value(self.body).is_some(),
+            None => self.document().is_some(),
+        }
+    }
+
+    /// The value at a pointer into the body.
+    fn in_body(&self, at: &Pointer) -> Option<&'a Value> {
+        let root = match self.brief() {
+            Some(brief) if brief.places.contains(&at) => brief.value(self.body),
+            _ => self.document(),
+        };
+        at_pointer(root?, at)
+    }
+
+    /// The value at a pointer into the current item, or into the whole body where it is no batch.
+    fn in_item(&self, at: &Pointer) -> Option<&'a Value> {
         match self.item {
-            Some((_, item)) => Some(item),
-            None => self.document(),
+            Some((_, item)) => at_pointer(item, at),
+            None => self.in_body(at),
         }
     }
 
@@ -72,9 +106,12 @@ impl<'a> View<'a> {
         match locator {
             Locator::Header(name) => self.headers.get(name).map(Cow::Borrowed),
             Locator::Query(name) => query_value(self.query, name).map(Cow::Owned),
-            Locator::Body(at) => scalar(at_pointer(self.document()?, at)?),
-            Locator::Item(at) => scalar(at_pointer(self.item_or_document()?, at)?),
-            Locator::Member(at) => member(at_pointer(self.item_or_document()?, at)?),
+            Locator::Body(at) => scalar(self.in_body(at)?),
+            Locator::Item(at) => scalar(self.in_item(at)?),
+            Locator::Member(at) => member(match self.item {
+                Some((_, item)) => at_pointer(item, at)?,
+                None => at_pointer(self.document()?, at)?,
+            }),
             Locator::Claim(at) => scalar(at_pointer(self.claims?, at)?),
             Locator::Setting(name) => scalar(self.keys.options.get(name)?),
             Locator::Pair(name) => single_pair(self.words.pairs?, name).map(Cow::Borrowed),
@@ -133,6 +170,12 @@ impl<'a> View<'a> {
             return Some(Cow::Borrowed(url));
         }
         Some(Cow::Owned(format!("{url}?{}", self.query)))
+    }
+}
+
+impl<'a> Brief<'a> {
+    fn value(self, body: &[u8]) -> Option<&'a Value> {
+        self.found.get_or_init(|| skim::skim(body, self.places)).as_ref()
     }
 }
 

@@ -6,18 +6,23 @@ import { test } from 'node:test';
 
 const listeners = [];
 globalThis.addEventListener = (type, listener) => type === 'error' && listeners.push(listener);
+globalThis.dispatchEvent = (event) => listeners.forEach((listener) => listener(event));
+globalThis.ErrorEvent = class { constructor(type, { error }) { Object.assign(this, { type, error }); } };
 const never = new Promise(() => {});
 
 /** What the wasm does next. */
 let behaviour;
+let instances = 0;
 globalThis.FakeWasm = class {
+  constructor() { instances += 1; }
   fetch(request) { return behaviour(request); }
   queue(batch) { return behaviour(batch); }
 };
 
 const source = readFileSync(new URL('../../src/edge/entry.js', import.meta.url), 'utf8');
 const [imported] = source.match(/^import Wasm from .*$/m);
-const text = source.replace(imported, 'const Wasm = globalThis.FakeWasm;');
+const text = source.replace(imported, 'const Wasm = globalThis.FakeWasm;')
+  .replaceAll(/^import { (\w+) } from .*$/gm, 'const $1 = () => assert.fail("not of this test");');
 const { default: entry } = await import(`data:text/javascript,${encodeURIComponent(text)}`);
 
 const dies = (error = new WebAssembly.RuntimeError('unreachable')) => listeners.forEach((listener) => listener({ error }));
@@ -50,7 +55,20 @@ test('the request that killed the instance, and those beside it, get a problem w
   }
   assert.ok(lines.some((line) => JSON.parse(line).message.includes('src/somewhere.rs')));
   behaviour = () => Promise.resolve(new Response('ok'));
+  const before = instances;
   assert.equal(await (await request()).text(), 'ok');
+  assert.equal(await (await request()).text(), 'ok');
+  assert.equal(instances, before + 1);
+});
+
+test('a trap before the first wait is an end too', async (t) => {
+  capturedLog(t);
+  behaviour = () => never;
+  const beside = request();
+  await Promise.resolve();
+  behaviour = () => { throw new WebAssembly.RuntimeError('unreachable'); };
+
+  assert.deepEqual((await Promise.all([request(), beside])).map(({ status }) => status), [500, 500]);
 });
 
 test('a HEAD request gets no body with its 500', async (t) => {

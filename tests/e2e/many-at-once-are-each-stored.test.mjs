@@ -1,0 +1,116 @@
+// Deliveries that come at the same moment go to the database together, and each is answered for itself.
+import assert from 'node:assert/strict';
+import { after, mock, test } from 'node:test';
+import { randomUUID } from 'node:crypto';
+import { share } from '../../src/edge/share.js';
+import { startHub } from '../support/hub.mjs';
+import { deliver, payloads } from '../support/payloads.mjs';
+
+const hub = await startHub();
+after(() => hub.close());
+
+const route = `${hub.url}/api/integration/github/events`;
+const secret = hub.settings.GITHUB_WEBHOOK_SECRET;
+const send = (id, text) => {
+  const [event, payload] = payloads.issueComment({ repo: 'o/r', installation: 1, user: 'alice', issue: 1, text });
+  return deliver(route, { secret, event, payload, id });
+};
+
+test('of many at once each is stored, once, and told its own id', async () => {
+  const wanted = Array.from({ length: 60 }, () => randomUUID());
+
+  const replies = await Promise.all([...wanted, ...wanted].map((id) => send(id, `About ${id}`)));
+
+  assert.deepEqual([...new Set(replies.map(({ status }) => status))], [202]);
+  const first = new Map(replies.filter(({ body }) => !body.duplicate).map(({ body }) => [body.id, true]));
+  assert.equal(first.size, wanted.length);
+  for (const [at, id] of wanted.entries()) {
+    const [one, other] = [replies[at].body, replies[at + wanted.length].body];
+    assert.equal(one.id, other.id);
+    assert.notEqual(one.duplicate, other.duplicate);
+    const stored = await hub.ok('GET', `/api/v1/events/${one.id}`);
+    assert.equal(stored.deliveryid, id);
+    const { bytes } = await hub.api('GET', `/api/v1/events/${one.id}/payload`);
+    assert.equal(JSON.parse(bytes).comment.body, `About ${id}`);
+  }
+});
+
+/** A database that answers when it is told to, and fails where a statement is bad. */
+function database() {
+  const asked = [];
+  const answer = (kind, names) => new Promise((resolve, reject) => { asked.push({ kind, names, resolve, reject }); });
+  return {
+    asked,
+    statement: (name) => ({ name, all: () => answer('all', [name]) }),
+    batch: (statements) => answer('batch', statements.map(({ name }) => name)),
+  };
+}
+
+const rows = (name) => ({ results: [{ name }] });
+const turn = () => new Promise((resolve) => { setImmediate(resolve); });
+
+test('while one is on its way the others wait, and then go together', async () => {
+  const db = database();
+  const all = ['a', 'b', 'c', 'd'].map((name) => share(db, db.statement(name), 10));
+  await turn();
+  assert.deepEqual(db.asked.map(({ kind, names }) => [kind, names]), [['all', ['a']]]);
+
+  db.asked[0].resolve(rows('a'));
+  await turn();
+  assert.deepEqual(db.asked[1].names, ['b', 'c', 'd']);
+  db.asked[1].resolve([rows('b'), rows('c'), rows('d')]);
+
+  assert.deepEqual((await Promise.all(all)).map(([{ name }]) => name), ['a', 'b', 'c', 'd']);
+});
+
+test('what is too large together goes in several', async () => {
+  const db = database();
+  const all = ['a', 'b', 'c', 'd'].map((name) => share(db, db.statement(name), 400_000));
+  await turn();
+  db.asked[0].resolve(rows('a'));
+  await turn();
+  assert.deepEqual(db.asked[1].names, ['b', 'c']);
+  db.asked[1].resolve([rows('b'), rows('c')]);
+  await turn();
+  assert.deepEqual(db.asked[2].names, ['d']);
+  db.asked[2].resolve(rows('d'));
+  await Promise.all(all);
+});
+
+test('where one of them fails, the others are stored all the same', async () => {
+  const db = database();
+  const all = ['a', 'bad', 'c'].map((name) => share(db, db.statement(name), 10));
+  const ended = Promise.allSettled(all);
+  await turn();
+  db.asked[0].resolve(rows('a'));
+  await turn();
+  db.asked[1].reject(new Error('one of you'));
+  await turn();
+  assert.deepEqual(db.asked.slice(2).map(({ names }) => names[0]).sort(), ['bad', 'c']);
+  for (const { names: [name], resolve, reject } of db.asked.slice(2)) name === 'bad' ? reject(new Error('it is me')) : resolve(rows(name));
+
+  const [a, bad, c] = await ended;
+  assert.equal(a.value[0].name, 'a');
+  assert.match(bad.reason.message, /it is me/);
+  assert.equal(c.value[0].name, 'c');
+});
+
+test('a turn that does not come is not waited for', async () => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.now() });
+  try {
+    const db = database();
+    const first = share(db, db.statement('stuck'), 10);
+    const second = share(db, db.statement('waits'), 10);
+    await turn();
+    mock.timers.tick(1_000);
+    await turn();
+    assert.deepEqual(db.asked.map(({ names }) => names), [['stuck'], ['waits']]);
+    const third = share(db, db.statement('comes later'), 10);
+    await turn();
+    assert.deepEqual(db.asked[2].names, ['comes later']);
+    for (const { names: [name], resolve } of db.asked) resolve(rows(name));
+    await Promise.all([first, second, third]);
+  } finally {
+    mock.timers.reset();
+  }
+});
