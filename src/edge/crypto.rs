@@ -5,8 +5,8 @@ use super::js;
 use crate::ports::{Crypto, CryptoError, RsaHash};
 use async_trait::async_trait;
 use js_sys::{Array, Object, Uint8Array};
-use wasm_bindgen::{JsCast, JsValue};
 use std::cell::RefCell;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{CryptoKey, SubtleCrypto, WorkerGlobalScope};
 use zeroize::Zeroizing;
@@ -36,7 +36,10 @@ impl Crypto for WebCrypto {
             [whole] => Uint8Array::from(*whole),
             several => Uint8Array::from(several.concat().as_slice()),
         };
-        let mac = subtle().ok()?.sign_with_str_and_buffer_source("HMAC", &key, &data).ok()?;
+        let mac = subtle()
+            .ok()?
+            .sign_with_str_and_buffer_source("HMAC", &key, &data)
+            .ok()?;
         js::bytes(&JsFuture::from(mac).await.ok()?)
     }
 

@@ -12,12 +12,23 @@ import { wake } from './wake.js';
 globalThis.patchbayShare = share;
 globalThis.patchbayWake = wake;
 
+// Every step of the wasm's futures asks for a microtask. The runtime's own function is a call out of V8 and back; a
+// promise that is settled already does the same within. What is thrown must surface as it would there.
+const settledAlready = Promise.resolve();
+globalThis.queueMicrotask = (task) => {
+  settledAlready.then(() => {
+    try {
+      task();
+    } catch (error) {
+      dispatchEvent(new ErrorEvent('error', { error }));
+    }
+  });
+};
+
 const running = new Set();
-let dead = false;
 
 addEventListener('error', ({ error }) => {
   if (!(error instanceof WebAssembly.RuntimeError)) return;
-  dead = true;
   const cause = causeOf(error);
   for (const fail of running) fail(cause);
 });
@@ -30,29 +41,15 @@ function causeOf(error) {
 }
 
 /** What `job` promises, or a rejection as soon as the instance has died. */
-function settled(job) {
-  return new Promise((resolve, reject) => {
-    running.add(reject);
-    const over = (settle) => (value) => { running.delete(reject); settle(value); };
-    job().then(over(resolve), over((error) => {
-      // A trap before the first wait comes back to its caller instead.
-      if (error instanceof WebAssembly.RuntimeError) dispatchEvent(new ErrorEvent('error', { error }));
-      reject(error);
-    }));
-  });
-}
-
-/**
- * One event, given to the wasm. The generated class would be made for each event behind two proxies, which costs more
- * than all that an empty route does; what they are for is to make a new instance after a death, so that is when one is
- * made.
- */
-async function run(kind, event, env, ctx) {
-  if (dead) {
-    dead = false;
-    new Wasm(ctx, env);
+async function settled(job) {
+  let fail;
+  const death = new Promise((_, reject) => { fail = reject; });
+  running.add(fail);
+  try {
+    return await Promise.race([job(), death]);
+  } finally {
+    running.delete(fail);
   }
-  return Wasm.prototype[kind].call({ env, ctx }, event);
 }
 
 /** One line of log about `error`; gives the id that it stands under. */
@@ -75,11 +72,11 @@ function problem(trace, method) {
   return new Response(method === 'HEAD' ? null : JSON.stringify(body), { status: 500, headers });
 }
 
-async function background(kind, event, env, ctx) {
+async function background(job, run) {
   try {
-    await settled(() => run(kind, event, env, ctx));
+    await settled(run);
   } catch (error) {
-    report(kind, error);
+    report(job, error);
     // The platform then counts it as failed, and delivers a queue's batch again.
     throw error;
   }
@@ -88,11 +85,11 @@ async function background(kind, event, env, ctx) {
 export default {
   async fetch(request, env, ctx) {
     try {
-      return await settled(() => run('fetch', request, env, ctx));
+      return await settled(() => new Wasm(ctx, env).fetch(request));
     } catch (error) {
       return problem(report('request', error), request.method);
     }
   },
-  queue: (batch, env, ctx) => background('queue', batch, env, ctx),
-  scheduled: (event, env, ctx) => background('scheduled', event, env, ctx),
+  queue: (batch, env, ctx) => background('queue', () => new Wasm(ctx, env).queue(batch)),
+  scheduled: (event, env, ctx) => background('scheduled', () => new Wasm(ctx, env).scheduled(event)),
 };

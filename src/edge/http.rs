@@ -64,7 +64,9 @@ pub fn response(response: &Response, with_body: bool) -> std::result::Result<web
     let body = (with_body && !bodiless).then(|| Uint8Array::from(response.body.as_slice()));
     web_sys::Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init).map_err(|thrown| {
         // Which field it is, if it is one.
-        to_js_headers(&response.headers).err().unwrap_or_else(|| js::message(&thrown))
+        to_js_headers(&response.headers)
+            .err()
+            .unwrap_or_else(|| js::message(&thrown))
     })
 }
 

@@ -24,7 +24,10 @@ impl Places<'_> {
     /// What is left of the paths that go through this member.
     fn below(&self, name: &str) -> Vec<&[String]> {
         let split = self.0.iter().filter_map(|path| path.split_first());
-        split.filter(|(first, _)| *first == name).map(|(_, rest)| rest).collect()
+        split
+            .filter(|(first, _)| *first == name)
+            .map(|(_, rest)| rest)
+            .collect()
     }
 }
 

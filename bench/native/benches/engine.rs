@@ -99,7 +99,11 @@ fn wrong() -> String {
 /// The whole way of a wrong signature through the verifier.
 #[divan::bench(args = SIZES)]
 fn verify_wrong_signature(bencher: Bencher, bytes: usize) {
-    let (spec, keys, hook) = (github().manifest().unwrap().webhook.as_ref().unwrap(), keys(), hook(body(bytes), &wrong()));
+    let (spec, keys, hook) = (
+        github().manifest().unwrap().webhook.as_ref().unwrap(),
+        keys(),
+        hook(body(bytes), &wrong()),
+    );
     bencher
         .counter(BytesCount::new(bytes))
         .with_inputs(|| hook.clone())
