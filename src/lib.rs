@@ -15,6 +15,7 @@ pub mod http;
 pub mod hub;
 pub mod id;
 pub mod manifest;
+pub mod markup;
 pub mod oauth;
 pub mod ports;
 pub mod problem;

@@ -5,6 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::http::percent_encode;
+use crate::markup;
+use crate::time::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{Environment, Expression, UndefinedBehavior};
 use serde::Deserialize;
@@ -238,6 +240,16 @@ fn environment() -> &'static Environment<'static> {
         // Fuel does not count work inside functions and filters; `range` alone could fill the memory.
         env.remove_global("range");
         env.add_filter("path", path);
+        env.add_filter("mrkdwn", |text: &minijinja::Value| converted(text, markup::mrkdwn));
+        env.add_filter("from_mrkdwn", |text: &minijinja::Value| {
+            converted(text, markup::from_mrkdwn)
+        });
+        env.add_filter("adf", |text: &minijinja::Value| match text.as_str() {
+            Some(text) => minijinja::Value::from(Serde(&markup::adf(text))),
+            None => minijinja::Value::from(()),
+        });
+        env.add_filter("from_adf", from_adf);
+        env.add_filter("rfc3339", rfc3339);
         env.add_test("containing", containing);
         env
     })
@@ -318,6 +330,30 @@ fn write_url(value: &minijinja::Value, text: &mut String) -> Result<()> {
     Ok(())
 }
 
+/// A text in another markup; what is no text is null.
+fn converted(text: &minijinja::Value, how: fn(&str) -> String) -> minijinja::Value {
+    text.as_str()
+        .map_or_else(|| minijinja::Value::from(()), |t| how(t).into())
+}
+
+/// The filter `from_adf`: a document or a text as Markdown; null stays null.
+fn from_adf(document: &minijinja::Value) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    if document.is_none() || document.is_undefined() {
+        return Ok(minijinja::Value::from(()));
+    }
+    let document = serde_json::to_value(document)
+        .map_err(|e| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, e.to_string()))?;
+    Ok(markup::from_adf(&document).into())
+}
+
+/// The filter `rfc3339`: a time in seconds since 1970, as text or number, as RFC 3339 text; anything else is null.
+fn rfc3339(seconds: &minijinja::Value) -> minijinja::Value {
+    let text = seconds.to_string();
+    let seconds = text.split('.').next().and_then(|whole| whole.parse::<i64>().ok());
+    let at = seconds.and_then(|s| s.checked_mul(1_000)).map(Timestamp);
+    at.map_or_else(|| minijinja::Value::from(()), |at| at.rfc3339().into())
+}
+
 /// The filter `path`: several segments at once, each encoded; `.`, `..` and empty ones are refused.
 fn path(value: &str) -> std::result::Result<minijinja::Value, minijinja::Error> {
     let segments: Vec<&str> = value.split('/').collect();
@@ -368,6 +404,30 @@ mod tests {
         ];
         for (source, expected) in cases {
             assert_eq!(Template::new(source).value(&scope()), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn markup_and_times_are_converted() {
+        let scope = Scope::new([
+            ("t", &json!("**b** <x>")),
+            ("s", &json!("*b* &lt;x&gt;")),
+            ("ts", &json!("1769860793.000100")),
+        ]);
+        let value = |source: &str| Template::new(source).value(&scope).unwrap();
+
+        assert_eq!(value("{{ t | mrkdwn }}"), json!("*b* &lt;x&gt;"));
+        assert_eq!(value("{{ s | from_mrkdwn }}"), json!("**b** <x>"));
+        assert_eq!(value("{{ (t | adf).content[0].type }}"), json!("paragraph"));
+        assert_eq!(value("{{ t | adf | from_adf }}"), json!("**b** <x>"));
+        assert_eq!(value("{{ ts | rfc3339 }}"), json!("2026-01-31T11:59:53.000Z"));
+        for nothing in ["mrkdwn", "from_mrkdwn", "adf", "from_adf", "rfc3339"] {
+            assert_eq!(value(&format!("{{{{ none | {nothing} }}}}")), Value::Null, "{nothing}");
+            assert_eq!(
+                value(&format!("{{{{ missing.x | {nothing} }}}}")),
+                Value::Null,
+                "{nothing}"
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use super::mention::mentions;
 use crate::action::run::MARK;
 use crate::error::{Error, Result};
 use crate::manifest::conversation::{Conversation, History, Label, Reply, StartRule, Way};
+use crate::store::destination::glob_matches;
 use crate::template::Scope;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -105,7 +106,7 @@ pub fn interest(
 }
 
 fn applies(rule: &StartRule, kind: &str) -> bool {
-    rule.types.iter().any(|t| t == kind)
+    rule.types.iter().any(|t| glob_matches(t, kind))
 }
 
 fn asks(rule: &StartRule, scope: &Scope, names: &Names) -> Result<bool> {

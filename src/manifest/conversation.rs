@@ -67,7 +67,7 @@ pub enum FollowUpBy {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct StartRule {
-    /// The event types it is for, e.g. `issue_comment.created`.
+    /// The event types it is for, e.g. `issue_comment.created`; `*` stands for any characters.
     pub types: Vec<String>,
     /// What else must be true.
     #[serde(default)]
