@@ -355,6 +355,29 @@ fn an_action_is_not_done_twice_when_the_worker_dies() {
 }
 
 #[test]
+fn an_action_that_the_service_refuses_is_not_repeated_by_a_retry() {
+    let world = world();
+    let target = commenter(&world);
+    made(&world, "", &target);
+    world
+        .net
+        .once(&format!("{API}/repos/octo/repo/issues/7/comments"), |_| {
+            support::json_reply(422, json!({"message": "no"}))
+        });
+    send(&world, "d-1", &json!({"n": 5}));
+    world.work();
+    let (_, list) = world.api(Method::Get, "/api/v1/deliveries", &Value::Null);
+    assert_eq!(list["data"][0]["status"], "failed");
+    assert!(list["data"][0]["note"].as_str().unwrap().starts_with("run_"));
+
+    let id = list["data"][0]["id"].as_str().unwrap();
+    let (status, problem) = world.api(Method::Post, &format!("/api/v1/deliveries/{id}/retry"), &json!({}));
+
+    assert_eq!(status, 409, "{problem}");
+    assert_eq!(comments(&world), 1);
+}
+
+#[test]
 fn an_action_whose_inputs_do_not_fit_is_seen_to_have_failed() {
     let world = world();
     let mut target = commenter(&world);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let mut new: NewConnection = json_body(call).await?;
     new.owner = call.owner_of_new(new.owner)?;
-    let connection = call.hub.connect(new).await?;
+    let connection = call.hub.connect(new, call.actor()).await?;
     Ok(Response::json(201, &show_connection(call, &connection)))
 }
 
@@ -40,7 +40,7 @@ pub async fn show(call: &Call<'_>) -> Result<Response> {
 pub async fn change(call: &Call<'_>) -> Result<Response> {
     let change: ConnectionChange = json_body(call).await?;
     let found = seen(call).await?;
-    let changed = call.hub.change(&found.id, change).await?;
+    let changed = call.hub.change(&found.id, change, call.actor()).await?;
     let connection = changed.ok_or_else(|| missing("connection"))?;
     Ok(ok(&show_connection(call, &connection)))
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// Takes a manifest whose `webhook` describes a service.
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let manifest: Value = json_body(call).await?;
-    let definition = call.hub.define(&manifest).await?;
+    let definition = call.hub.define(&manifest, call.actor()).await?;
     Ok(Response::json(201, &show(&definition)))
 }
 
@@ -27,7 +27,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
 /// Removes a definition. Events that came by it stay; deliveries to it are answered with 404 from then on.
 pub async fn delete(call: &Call<'_>) -> Result<Response> {
     let id = call.param("id");
-    if id::is(Kind::Definition, id) && definition::delete(&call.hub.ports, id).await? {
+    if id::is(Kind::Definition, id) && definition::delete(&call.hub.ports, id, call.actor()).await? {
         return Ok(Response::empty(204));
     }
     Err(missing("definition"))

@@ -43,6 +43,15 @@ pub async fn retry(call: &Call<'_>) -> Result<Response> {
             return Err(missing("delivery"));
         }
     }
+    if found
+        .note
+        .as_deref()
+        .is_some_and(|note| note.starts_with(Kind::Run.prefix()))
+    {
+        return Err(crate::Error::Conflict(
+            "its action was carried out as the run that `note` names; replay the event for another one".into(),
+        ));
+    }
     let done = audit::Entry {
         actor: call.actor(),
         act: "delivery.retried",

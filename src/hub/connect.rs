@@ -60,7 +60,7 @@ pub struct NewConnection {
 
 impl Hub<'_> {
     /// Checks, seals and stores a connection.
-    pub async fn connect(&self, new: NewConnection) -> Result<Connection> {
+    pub async fn connect(&self, new: NewConnection, actor: &str) -> Result<Connection> {
         let integration = self.integration(&new.integration).await?;
         let (config, secrets) = self.checked(&integration, new.config)?;
         let manifest = integration.manifest()?;
@@ -73,13 +73,13 @@ impl Hub<'_> {
             config,
             &secrets,
         )?;
-        connection::insert(&self.ports, &connection).await?;
+        connection::insert(&self.ports, &connection, actor).await?;
         Ok(connection)
     }
 
     /// Changes a connection: `config` is merged into what there is (RFC 7396: null takes a field away), and checked as
     /// a whole. Deliveries may be checked with the former settings for up to a minute.
-    pub async fn change(&self, id: &str, change: ConnectionChange) -> Result<Option<Connection>> {
+    pub async fn change(&self, id: &str, change: ConnectionChange, actor: &str) -> Result<Option<Connection>> {
         let Some(found) = connection::find(&self.ports, id).await? else {
             return Ok(None);
         };
@@ -103,7 +103,7 @@ impl Hub<'_> {
             members.insert(LEARNED_AT.to_owned(), at);
         }
         let name = change.name.unwrap_or_else(|| found.name.clone());
-        connection::change(&self.ports, &found, name, config, &secrets)
+        connection::change(&self.ports, &found, name, config, &secrets, actor)
             .await
             .map(Some)
     }

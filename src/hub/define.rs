@@ -32,7 +32,7 @@ impl Hub<'_> {
     }
 
     /// Checks and stores a manifest.
-    pub async fn define(&self, manifest: &Value) -> Result<Definition> {
+    pub async fn define(&self, manifest: &Value, actor: &str) -> Result<Definition> {
         let text = manifest.to_string();
         if text.len() > MAX_TEXT {
             return Err(Error::PayloadTooLarge { limit: MAX_TEXT });
@@ -51,7 +51,7 @@ impl Hub<'_> {
             text,
             created_at: self.ports.host.now(),
         };
-        if definition::insert(&self.ports, &definition).await? {
+        if definition::insert(&self.ports, &definition, actor).await? {
             return Ok(definition);
         }
         Err(taken())

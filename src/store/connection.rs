@@ -87,8 +87,8 @@ fn place(id: &str, version: i64) -> Place<'_> {
     }
 }
 
-/// Stores a new connection.
-pub async fn insert(ports: &Ports<'_>, c: &Connection) -> Result<()> {
+/// Stores a new connection, and notes who made it.
+pub async fn insert(ports: &Ports<'_>, c: &Connection, actor: &str) -> Result<()> {
     let sql = "-- connection::insert
 INSERT INTO connection (id, integration, name, owner, status, config, secrets, version, created_at, updated_at)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -104,8 +104,22 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         c.created_at.into(),
         c.updated_at.into(),
     ];
-    ports.sql.batch(vec![Stmt::new(sql, params)]).await?;
+    let done = record(ports, c, actor, "connection.created");
+    ports.sql.batch(vec![Stmt::new(sql, params), done]).await?;
     Ok(())
+}
+
+/// The audit entry of what was done to a connection.
+fn record(ports: &Ports<'_>, c: &Connection, actor: &str, act: &str) -> Stmt {
+    let detail = json!({"integration": c.integration, "name": c.name});
+    let done = audit::Entry {
+        actor,
+        act,
+        subject: &c.id,
+        owner: c.owner.as_deref(),
+        detail: &detail,
+    };
+    audit::append(ports.host, done)
 }
 
 /// How long an isolate believes what it read of a connection, in milliseconds.
@@ -155,13 +169,14 @@ WHERE id = ?1 AND version = ?3 - 1 RETURNING id";
     Ok(())
 }
 
-/// Stores changed settings, unless somebody else changed them meanwhile.
+/// Stores changed settings, and notes who changed them, unless somebody else did so meanwhile.
 pub async fn change(
     ports: &Ports<'_>,
     c: &Connection,
     name: String,
     config: Value,
     secrets: &BTreeMap<String, Secret>,
+    actor: &str,
 ) -> Result<Connection> {
     let changed = Connection {
         name,
@@ -182,9 +197,12 @@ WHERE id = ?1 AND version = ?5 - 1 RETURNING id";
         changed.version.into(),
         changed.updated_at.into(),
     ];
-    let stored: Option<Value> = ports.sql.first(Stmt::new(sql, params)).await?;
+    let done = record(ports, &changed, actor, "connection.changed");
+    let stored = ports.sql.batch(vec![Stmt::new(sql, params), done]).await?;
     ports.cache.remove(&cache_key(&c.id));
     stored
+        .first()
+        .filter(|rows| !rows.is_empty())
         .map(|_| changed)
         .ok_or_else(|| Error::Conflict("the connection was changed at the same moment; read it and try again".into()))
 }
@@ -213,15 +231,8 @@ SELECT * FROM connection WHERE (?1 IS NULL OR id < ?1) AND (?3 IS NULL OR owner 
 pub async fn delete(ports: &Ports<'_>, c: &Connection, actor: &str) -> Result<()> {
     let sql = "-- connection::delete\nDELETE FROM connection WHERE id = ?1";
     ports.cache.remove(&cache_key(&c.id));
-    let detail = json!({"integration": c.integration});
-    let done = audit::Entry {
-        actor,
-        act: "connection.deleted",
-        subject: &c.id,
-        owner: c.owner.as_deref(),
-        detail: &detail,
-    };
-    let statements = vec![Stmt::new(sql, [c.id.as_str().into()]), audit::append(ports.host, done)];
+    let done = record(ports, c, actor, "connection.deleted");
+    let statements = vec![Stmt::new(sql, [c.id.as_str().into()]), done];
     ports.sql.batch(statements).await?;
     Ok(())
 }

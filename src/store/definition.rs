@@ -1,11 +1,12 @@
 //! The table `definition`: integrations that are posted at run time.
 
+use super::audit;
 use crate::error::Result;
 use crate::ports::{Ports, Stmt};
 use crate::secret::Secret;
 use crate::time::{MINUTE, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long an isolate believes what it read, in milliseconds.
 const WARM: i64 = MINUTE;
@@ -24,7 +25,7 @@ pub struct Definition {
 }
 
 /// Stores a new definition. A name that is taken is a unique violation.
-pub async fn insert(ports: &Ports<'_>, d: &Definition) -> Result<bool> {
+pub async fn insert(ports: &Ports<'_>, d: &Definition, actor: &str) -> Result<bool> {
     let sql = "-- definition::insert
 INSERT INTO definition (id, name, text, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING RETURNING id";
     let params = [
@@ -33,7 +34,22 @@ INSERT INTO definition (id, name, text, created_at) VALUES (?1, ?2, ?3, ?4) ON C
         d.text.as_str().into(),
         d.created_at.into(),
     ];
-    Ok(ports.sql.first::<Value>(Stmt::new(sql, params)).await?.is_some())
+    let done = record(ports, &d.id, &d.name, actor, "definition.created");
+    let stored = ports.sql.batch(vec![Stmt::new(sql, params), done]).await?;
+    Ok(stored.first().is_some_and(|rows| !rows.is_empty()))
+}
+
+/// The audit entry of what was done to a definition, or tried: the name may have been taken.
+fn record(ports: &Ports<'_>, id: &str, name: &str, actor: &str, act: &str) -> Stmt {
+    let detail = json!({"name": name});
+    let done = audit::Entry {
+        actor,
+        act,
+        subject: id,
+        owner: None,
+        detail: &detail,
+    };
+    audit::append(ports.host, done)
 }
 
 /// The definition of this name or id.
@@ -62,10 +78,15 @@ pub async fn list(ports: &Ports<'_>, before: Option<&str>, limit: i64) -> Result
     ports.sql.rows(Stmt::new(sql, [before.into(), limit.into()])).await
 }
 
-/// Removes one; whether it was there.
-pub async fn delete(ports: &Ports<'_>, id: &str) -> Result<bool> {
+/// Removes one, and notes who did it; whether it was there.
+pub async fn delete(ports: &Ports<'_>, id: &str, actor: &str) -> Result<bool> {
     let sql = "-- definition::delete\nDELETE FROM definition WHERE id = ?1 RETURNING name";
-    let row: Option<Value> = ports.sql.first(Stmt::new(sql, [id.into()])).await?;
+    let Some(known) = find(ports, id).await? else {
+        return Ok(false);
+    };
+    let done = record(ports, id, &known.name, actor, "definition.deleted");
+    let found = ports.sql.batch(vec![Stmt::new(sql, [id.into()]), done]).await?;
+    let row = found.into_iter().next().and_then(|rows| rows.into_iter().next());
     let name = row.as_ref().and_then(|r| r.get("name")).and_then(Value::as_str);
     for key in [Some(id), name].into_iter().flatten() {
         ports.cache.remove(&format!("definition|{key}"));

@@ -11,11 +11,8 @@ use crate::time::{MINUTE, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Rows that one statement looks at where a filter may pass over them.
+/// Rows that one statement looks at where a filter may pass over them: some 35 ms where each holds a few kilobytes.
 pub const WINDOW: i64 = 2_000;
-
-/// Windows that one page looks at.
-const WINDOWS: usize = 5;
 
 /// How far an id may be older than the row's own time: a large payload is stored in between.
 const SLACK: i64 = 2 * MINUTE;
@@ -136,13 +133,11 @@ pub async fn events(
     } else {
         limit + 1
     };
-    let read = |before: &str, room: i64| {
-        let mut params: Vec<Param> = vec![from.as_str().into(), before.into(), window.into(), room.into()];
-        let end = params.iter().take(3).cloned().collect::<Vec<_>>();
-        params.extend(filter.params(owner));
-        [Stmt::new(LIST, params), Stmt::new(LIST_END, end)]
-    };
-    pages(ports, start, window, limit, read, |e: &Event| &e.id).await
+    let mut params: Vec<Param> = vec![from.into(), start.into(), window.into(), (limit + 1).into()];
+    let end = params.iter().take(3).cloned().collect::<Vec<_>>();
+    params.extend(filter.params(owner));
+    let statements = [Stmt::new(LIST, params), Stmt::new(LIST_END, end)];
+    page(ports, window, limit, statements, |e: &Event| &e.id).await
 }
 
 const DELIVERIES: &str = "-- search::deliveries
@@ -165,20 +160,18 @@ pub async fn deliveries(
 ) -> Result<Page<Delivery>> {
     let narrows = destination_id.is_some() || status.is_some() || owner.is_some();
     let window = if narrows { WINDOW } else { limit + 1 };
-    let read = |before: &str, room: i64| {
-        let rows = [
-            before.into(),
-            window.into(),
-            room.into(),
-            destination_id.into(),
-            status.into(),
-            owner.into(),
-        ];
-        let end = [before.into(), window.into()];
-        [Stmt::new(DELIVERIES, rows), Stmt::new(DELIVERIES_END, end)]
-    };
-    let start = before.unwrap_or(END).to_owned();
-    pages(ports, start, window, limit, read, |d: &Delivery| &d.id).await
+    let before = before.unwrap_or(END);
+    let rows = [
+        before.into(),
+        window.into(),
+        (limit + 1).into(),
+        destination_id.into(),
+        status.into(),
+        owner.into(),
+    ];
+    let end = [before.into(), window.into()];
+    let statements = [Stmt::new(DELIVERIES, rows), Stmt::new(DELIVERIES_END, end)];
+    page(ports, window, limit, statements, |d: &Delivery| &d.id).await
 }
 
 #[derive(Deserialize)]
@@ -192,40 +185,27 @@ fn end_of(rows: Option<Rows>) -> Result<End> {
     read_row(row)
 }
 
-/// Reads windows until the page is full, the rows are at their end, or it is enough for one request.
-async fn pages<T: serde::de::DeserializeOwned>(
+/// Reads one window: the page is what it holds, as far as it is asked for.
+async fn page<T: serde::de::DeserializeOwned>(
     ports: &Ports<'_>,
-    start: String,
     window: i64,
     limit: i64,
-    read: impl Fn(&str, i64) -> [Stmt; 2],
+    statements: [Stmt; 2],
     id: impl Fn(&T) -> &String,
 ) -> Result<Page<T>> {
     let limit = usize::try_from(limit).unwrap_or(1);
-    let mut rows: Vec<T> = Vec::new();
-    let mut before = start;
-    for _ in 0..WINDOWS {
-        // One more than asked for shows whether there is a next page.
-        let room = i64::try_from(limit + 1 - rows.len()).unwrap_or(1);
-        let mut results = ports.sql.batch(read(&before, room).to_vec()).await?.into_iter();
-        for row in results.next().unwrap_or_default() {
-            rows.push(read_row(row)?);
-        }
-        let end = end_of(results.next())?;
-        if rows.len() > limit {
-            rows.truncate(limit);
-            let next = rows.last().map(|row| id(row).clone());
-            return Ok(Page { rows, next });
-        }
-        match end.last {
-            Some(last) if end.scanned >= window => before = last,
-            _ => return Ok(Page { rows, next: None }),
-        }
-    }
-    Ok(Page {
-        rows,
-        next: Some(before),
-    })
+    let mut results = ports.sql.batch(statements.to_vec()).await?.into_iter();
+    let found = results.next().unwrap_or_default();
+    let mut rows: Vec<T> = found.into_iter().map(read_row).collect::<Result<_>>()?;
+    let end = end_of(results.next())?;
+    // One more than asked for shows that there is a next page.
+    let next = if rows.len() > limit {
+        rows.truncate(limit);
+        rows.last().map(|row| id(row).clone())
+    } else {
+        end.last.filter(|_| end.scanned >= window)
+    };
+    Ok(Page { rows, next })
 }
 
 /// What one step of a replay looked at.
