@@ -1,6 +1,6 @@
 // What is measured, and on whom.
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readdirSync, writeFileSync, mkdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { at, must } from '../scripts/process.mjs';
 import { TOKEN, SECRET, WRONG, deliveries, payload } from './payloads.mjs';
@@ -83,9 +83,9 @@ export function allowed(contender, name) {
 }
 
 /** Bundles a contender as `wrangler deploy` would, into `folder`; gives what `configure` wants. */
-export async function bundle({ main, crate, vars, settings }, folder, env) {
+export async function bundle({ main, crate, vars, settings }, folder, env, built) {
   mkdirSync(folder, { recursive: true });
-  if (crate) await must(env.WORKER_BUILD_BIN, ['--release'], { cwd: at(crate), limit: 600, env });
+  if (crate && !(built && existsSync(at(main)))) await must(env.WORKER_BUILD_BIN, ['--release'], { cwd: at(crate), limit: 600, env });
   const config = join(folder, 'wrangler.json');
   writeFileSync(config, JSON.stringify({ name: 'bench', main: at(main), compatibility_date: '2026-01-01' }));
   const modules = join(folder, 'modules');

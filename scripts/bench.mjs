@@ -1,7 +1,7 @@
 // `npm run bench`: the hub beside a Worker written by hand and an empty one, each in workerd, one after the other in
 // rounds that change their order. Prints tables, and keeps every figure in bench/results.json.
-// `--quick` takes less than a minute, `--rounds N` changes their number, `--raw` prints every run, `--built` takes build/
-// as it is. `--check` only counts what noise cannot change, and fails where it is more than it may be.
+// `--quick` takes less than a minute, `--rounds N` changes their number, `--raw` prints every run, `--built` takes what is
+// built as it is. `--check` only counts what noise cannot change, and fails where it is more than it may be.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import { createRequire } from 'node:module';
@@ -36,8 +36,8 @@ async function bench() {
   process.once('exit', over);
   for (const [name, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(name, () => process.exit(code));
   try {
-    if (values.check) return await check(place, env);
-    const results = await measure(place, env, size);
+    if (values.check) return await check(place, env, values.built);
+    const results = await measure(place, env, size, values.built);
     results.machine = { ...machine(), databases: parent };
     print(results, values.raw);
     writeFileSync(at('bench', 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
@@ -57,9 +57,9 @@ function folderForDatabases() {
 }
 
 /** The counts of the hub alone: the same on every machine at every load. */
-async function check(place, env) {
+async function check(place, env, built) {
   const hubs = [contenders[0], dispatching];
-  for (const contender of hubs) await prepare(contender, place, env);
+  for (const contender of hubs) await prepare(contender, place, env, built);
   const found = await rows(hubs, 10);
   const wrong = [];
   for (const row of found) {
@@ -71,16 +71,16 @@ async function check(place, env) {
   if (wrong.length > 0) throw new Error(`costs more than it may:\n${wrong.join('\n')}`);
 }
 
-async function prepare(contender, place, env) {
+async function prepare(contender, place, env, built) {
   const folder = join(place, contender.name.replaceAll(/\W+/g, '-'));
-  contender.settings = await bundle(contender, folder, env);
+  contender.settings = await bundle(contender, folder, env, built);
   contender.folder = (kind) => join(folder, kind);
   contender.runs = contender.only ?? cases.map(({ name }) => name);
 }
 
-async function measure(place, env, size) {
+async function measure(place, env, size, built) {
   const all = [...contenders, sameWork, dispatching];
-  for (const contender of all) await prepare(contender, place, env);
+  for (const contender of all) await prepare(contender, place, env, built);
   say(`bundled the contenders; load of the machine ${loadavg()[0].toFixed(2)}`);
 
   const results = { size, load: [loadavg()[0]], runs: [], memory: [], cold: [], manifests: [] };
