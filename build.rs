@@ -32,6 +32,16 @@ fn main() -> Outcome<()> {
         names.len()
     );
     fs::write(out.join("registry.rs"), table)?;
+    write_document(&out)?;
+    Ok(())
+}
+
+/// The OpenAPI document without its white space.
+fn write_document(out: &Path) -> Outcome<()> {
+    let file = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("schemas/openapi.json");
+    println!("cargo:rerun-if-changed={}", file.display());
+    let document: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
+    fs::write(out.join("openapi.json"), document.to_string())?;
     Ok(())
 }
 

@@ -15,4 +15,15 @@ CREATE TABLE api_key (
   updated_at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- A POST with an Idempotency-Key: a row is written before it is carried out, so that of two at once one acts.
+CREATE TABLE idempotency (
+  id         TEXT NOT NULL PRIMARY KEY,  -- SHA-256 over caller, method, path and key, hex
+  body_hash  TEXT NOT NULL,              -- SHA-256 of the body, hex: the same key is good for the same body alone
+  held_by    TEXT NOT NULL,              -- the request that carries it out
+  held_until INTEGER NOT NULL,           -- when another may, should that one have died
+  reply      TEXT,                       -- what it was answered, sealed; NULL while it runs
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_created ON idempotency (created_at);
+
 UPDATE meta SET value = '7' WHERE key = 'schema_version';

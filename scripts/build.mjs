@@ -8,7 +8,7 @@ import { at, main, must, say, seconds, withLock } from './process.mjs';
 import { setup } from './setup.mjs';
 
 const INPUTS = [
-  'src', 'integrations', 'schemas', 'build.rs', 'Cargo.toml', 'rust-toolchain.toml', '.cargo',
+  'src', 'integrations', 'schemas', 'docs/errors.md', 'build.rs', 'Cargo.toml', 'rust-toolchain.toml', '.cargo',
   'scripts/build.mjs', 'scripts/tools.mjs',
 ];
 const OUTPUTS = ['index.js', 'index_bg.wasm'];

@@ -1,8 +1,12 @@
 //! The one error type of the hub.
 //!
-//! Every failure that a caller can meet is a variant here; `status`, `code` and `retryable` are exhaustive
-//! matches, so that a new variant cannot be forgotten in one of them. What is inside a 5xx stays inside: its
-//! text goes to the log, never to the caller.
+//! Every failure that a caller can meet is a variant here, of one [`Code`]; the matches are exhaustive, so that a new
+//! variant cannot be forgotten in one of them. What is inside a 5xx stays inside: its text goes to the log, never to the
+//! caller.
+
+mod code;
+
+pub use code::Code;
 
 use serde::Serialize;
 use serde_path_to_error::Segment;
@@ -164,48 +168,39 @@ impl Error {
         ))
     }
 
-    /// The HTTP status, as docs/errors.md lists it.
-    pub fn status(&self) -> u16 {
+    /// What kind of failure it is, as docs/errors.md lists them.
+    pub fn kind(&self) -> Code {
         match self {
-            Self::Validation { .. } => 400,
-            Self::Authentication(_) | Self::SignatureInvalid(_) => 401,
-            Self::Forbidden(_) | Self::SsrfBlocked(_) => 403,
-            Self::IntegrationNotFound(_) | Self::MethodNotFound(_) | Self::NotFound(_) => 404,
-            Self::MethodNotAllowed { .. } => 405,
-            Self::Conflict(_) | Self::IdempotencyInProgress | Self::ReauthRequired(_) => 409,
-            Self::PayloadTooLarge { .. } => 413,
-            Self::UnsupportedMediaType => 415,
-            Self::RateLimit { .. } => 429,
-            Self::Internal(_) => 500,
-            Self::Upstream(_) => 502,
-            Self::Temporary { .. } => 503,
-            Self::Timeout(_) => 504,
+            Self::Validation { .. } => Code::Validation,
+            Self::Authentication(_) => Code::Authentication,
+            Self::SignatureInvalid(_) => Code::SignatureInvalid,
+            Self::Forbidden(_) => Code::Forbidden,
+            Self::IntegrationNotFound(_) => Code::IntegrationNotFound,
+            Self::MethodNotFound(_) => Code::MethodNotFound,
+            Self::NotFound(_) => Code::NotFound,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::Conflict(_) => Code::Conflict,
+            Self::IdempotencyInProgress => Code::IdempotencyInProgress,
+            Self::PayloadTooLarge { .. } => Code::PayloadTooLarge,
+            Self::UnsupportedMediaType => Code::UnsupportedMediaType,
+            Self::SsrfBlocked(_) => Code::SsrfBlocked,
+            Self::RateLimit { .. } => Code::RateLimit,
+            Self::ReauthRequired(_) => Code::ReauthRequired,
+            Self::Upstream(_) => Code::Upstream,
+            Self::Temporary { .. } => Code::Temporary,
+            Self::Timeout(_) => Code::Timeout,
+            Self::Internal(_) => Code::Internal,
         }
     }
 
-    /// The stable code that programs compare, as docs/errors.md lists it.
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.kind().status()
+    }
+
+    /// The stable code that programs compare.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Validation { .. } => "VALIDATION_ERROR",
-            Self::Authentication(_) => "AUTHENTICATION_ERROR",
-            Self::SignatureInvalid(_) => "SIGNATURE_INVALID",
-            Self::Forbidden(_) => "FORBIDDEN",
-            Self::IntegrationNotFound(_) => "INTEGRATION_NOT_FOUND",
-            Self::MethodNotFound(_) => "METHOD_NOT_FOUND",
-            Self::NotFound(_) => "NOT_FOUND",
-            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
-            Self::Conflict(_) => "CONFLICT",
-            Self::IdempotencyInProgress => "IDEMPOTENCY_IN_PROGRESS",
-            Self::PayloadTooLarge { .. } => "PAYLOAD_TOO_LARGE",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Self::SsrfBlocked(_) => "SSRF_BLOCKED",
-            Self::RateLimit { .. } => "RATE_LIMIT_EXCEEDED",
-            Self::ReauthRequired(_) => "REAUTH_REQUIRED",
-            Self::Upstream(_) => "UPSTREAM_ERROR",
-            Self::Temporary { .. } => "TEMPORARY_ERROR",
-            Self::Timeout(_) => "TIMEOUT_ERROR",
-            Self::Internal(_) => "INTERNAL",
-        }
+        self.kind().as_str()
     }
 
     /// Seconds for the `Retry-After` header, for the errors that pass by themselves.
@@ -234,7 +229,7 @@ impl Error {
 
     /// Whether the same request can succeed later without anybody changing anything.
     pub fn retryable(&self) -> bool {
-        self.retry_after_s().is_some() || matches!(self, Self::Timeout(_))
+        self.kind().retries()
     }
 
     /// What the caller may read. The inside of a fault of our own is not for them.

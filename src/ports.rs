@@ -308,11 +308,11 @@ pub trait Body {
     async fn read(&self, limit: usize) -> crate::Result<Vec<u8>>;
 }
 
-/// The platform's rate limiter, where one is bound: approximate, per location, without a wait for the network.
+/// The platform's rate limiters, where they are bound: approximate, per location, without a wait for the network.
 #[async_trait(?Send)]
 pub trait Limiter {
-    /// Whether one more of `key` may come now. Always, where nothing is bound.
-    async fn allows(&self, key: &str) -> bool;
+    /// Whether one more of `key` may come now, by the limit bound under this name. Always, where nothing is bound.
+    async fn allows(&self, limit: &'static str, key: &str) -> bool;
 }
 
 /// Counters of the isolate: each isolate has its own, and any of them can be gone at any time.

@@ -26,7 +26,7 @@ pub fn respond(error: &Error, trace_id: &str) -> Response {
     let code = error.code();
     let problem = Problem {
         r#type: format!("/problems/{code}"),
-        title: title(code),
+        title: error.kind().title(),
         status: error.status(),
         detail: error.public_detail(),
         code,
@@ -46,31 +46,6 @@ pub fn respond(error: &Error, trace_id: &str) -> Response {
         response.headers.set("www-authenticate", "Bearer");
     }
     response
-}
-
-/// The short, unchanging summary of a code, as RFC 9457 wants `title` to be.
-fn title(code: &str) -> &'static str {
-    match code {
-        "VALIDATION_ERROR" => "The request is not valid",
-        "AUTHENTICATION_ERROR" => "A valid bearer token is needed",
-        "SIGNATURE_INVALID" => "The signature is missing or wrong",
-        "FORBIDDEN" => "Not allowed",
-        "INTEGRATION_NOT_FOUND" => "Unknown integration",
-        "METHOD_NOT_FOUND" => "Unknown action",
-        "NOT_FOUND" => "Not found",
-        "METHOD_NOT_ALLOWED" => "Method not allowed",
-        "CONFLICT" => "Conflict",
-        "IDEMPOTENCY_IN_PROGRESS" => "The first request is still running",
-        "PAYLOAD_TOO_LARGE" => "The body is too large",
-        "UNSUPPORTED_MEDIA_TYPE" => "Unsupported media type",
-        "SSRF_BLOCKED" => "The address is not allowed",
-        "RATE_LIMIT_EXCEEDED" => "Too many requests",
-        "REAUTH_REQUIRED" => "The account must be connected again",
-        "UPSTREAM_ERROR" => "The service refused",
-        "TEMPORARY_ERROR" => "Temporarily unavailable",
-        "TIMEOUT_ERROR" => "The service did not answer in time",
-        _ => "Internal fault",
-    }
 }
 
 #[cfg(test)]

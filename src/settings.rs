@@ -19,6 +19,9 @@ pub const AGENT_MENTION: &str = "PATCHBAY_AGENT_MENTION";
 /// The label that asks for the agent.
 pub const AGENT_LABEL: &str = "PATCHBAY_AGENT_LABEL";
 
+/// Origins of pages that may call the management API.
+pub const CORS_ORIGINS: &str = "PATCHBAY_CORS_ORIGINS";
+
 /// How long requests that were refused are kept, encrypted, in hours.
 pub const KEEP_REJECTED_HOURS: &str = "PATCHBAY_KEEP_REJECTED_HOURS";
 
@@ -95,6 +98,13 @@ pub fn retention_days(host: &dyn Host, name: &str) -> Option<u32> {
 /// A limit, by the name of its setting; none where it is not set, or 0.
 pub fn limit(host: &dyn Host, name: &str) -> Option<u64> {
     text(host, name).and_then(|v| v.parse().ok()).filter(|n| *n > 0)
+}
+
+/// Origins of pages that may call the management API; none by default.
+pub fn cors_origins(host: &dyn Host) -> Vec<String> {
+    let all = text(host, CORS_ORIGINS).unwrap_or_default();
+    let trimmed = all.split(',').map(|o| o.trim().trim_end_matches('/').to_owned());
+    trimmed.filter(|o| !o.is_empty()).collect()
 }
 
 /// What a text must hold to ask for the agent, with its `@`.

@@ -294,3 +294,33 @@ fn what_an_owners_key_makes_belongs_to_that_owner() {
         assert_eq!((status, &reply["code"]), (403, &json!("FORBIDDEN")));
     }
 }
+
+#[test]
+fn a_key_that_is_in_haste_is_told_to_wait_and_others_are_not() {
+    let world = World::new();
+    let (hasty, calm) = (
+        made(&world, &["events:read"], None),
+        made(&world, &["events:read"], None),
+    );
+    world.gate.left.borrow_mut().insert(text(&hasty, "id").to_owned(), 0);
+    let bearer = format!("Bearer {}", text(&hasty, "token"));
+
+    let reply = world.request(Method::Get, "/api/v1/events", &[("authorization", &bearer)], b"");
+
+    assert_eq!(
+        (reply.status, &read(&reply)["code"]),
+        (429, &json!("RATE_LIMIT_EXCEEDED"))
+    );
+    let header = |name| reply.headers.get(name).unwrap_or_default();
+    assert_eq!((header("retry-after"), header("ratelimit-remaining")), ("60", "0"));
+    assert_eq!((header("ratelimit-limit"), header("ratelimit-reset")), ("1200", "60"));
+    assert_eq!(get(&world, text(&calm, "token"), "/api/v1/events").0, 200);
+    // Reading, changing and acting are counted apart; what is open is not counted.
+    world.gate.asked.borrow_mut().clear();
+    world.request(Method::Get, "/healthz", &[], b"");
+    world.api(Method::Patch, "/api/v1/keys/key_1", &json!({}));
+    world.api(Method::Get, "/api/v1/keys", &Value::Null);
+    let asked = world.gate.asked.borrow();
+    let names: Vec<&str> = asked.iter().map(|(limit, _)| *limit).collect();
+    assert_eq!(names, ["API_WRITES", "API_READS"]);
+}

@@ -1,8 +1,8 @@
 //! `POST /api/v1/webhooks`: an agent's answer.
 
-use super::Call;
 use super::input::json_body;
 use super::principal::bearer;
+use super::{Call, repeat};
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::Answer;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let token = bearer(call.head)?;
     let answer: Answer = json_body(call).await?;
-    let key = call.head.headers.get("idempotency-key");
+    let key = repeat::key(call.head)?;
     let answered = call.hub.answer(&token, &answer, key).await?;
     let runs: Vec<Value> = answered
         .runs

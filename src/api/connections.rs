@@ -1,7 +1,7 @@
 //! `/api/v1/connections`: accounts at services.
 
 use super::Call;
-use super::input::{Query, json_body, missing, ok, path_id, time};
+use super::input::{Query, check_text, json_body, missing, ok, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::{ConnectionChange, NewConnection, webhook_path};
@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let mut new: NewConnection = json_body(call).await?;
     new.owner = call.owner_of_new(new.owner)?;
+    for (pointer, text) in [("/name", &new.name), ("/owner", &new.owner)] {
+        text.as_deref().map_or(Ok(()), |text| check_text(pointer, text))?;
+    }
     let connection = call.hub.connect(new, call.actor()).await?;
     Ok(Response::json(201, &show_connection(call, &connection)))
 }
@@ -39,6 +42,10 @@ pub async fn show(call: &Call<'_>) -> Result<Response> {
 /// Changes the settings that are there.
 pub async fn change(call: &Call<'_>) -> Result<Response> {
     let change: ConnectionChange = json_body(call).await?;
+    change
+        .name
+        .as_deref()
+        .map_or(Ok(()), |name| check_text("/name", name))?;
     let found = seen(call).await?;
     let changed = call.hub.change(&found.id, change, call.actor()).await?;
     let connection = changed.ok_or_else(|| missing("connection"))?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Most bytes of a management request.
-const MAX_BODY: usize = 1024 * 1024;
+pub const MAX_BODY: usize = 1024 * 1024;
 
 /// Rows of a page where the request names none, and at most.
 const PAGE: (i64, i64) = (50, 200);

@@ -3,18 +3,23 @@
 mod audit;
 mod callback;
 mod connections;
+mod cors;
 mod definitions;
 mod deliveries;
 mod destinations;
+mod document;
 mod events;
 mod input;
 mod integrations;
 mod keys;
+mod limit;
 mod operations;
 mod principal;
+mod problems;
 mod rejections;
+mod repeat;
 mod replays;
-mod route;
+pub mod route;
 mod runs;
 mod strict;
 
@@ -24,6 +29,7 @@ use crate::hub::Hub;
 use crate::ports::{Body, Ports};
 use crate::{problem, trace};
 use principal::{Principal, authenticate};
+use repeat::Asked;
 use route::{Access, Matched, Route};
 use serde_json::json;
 
@@ -32,7 +38,8 @@ pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response
     let started = ports.host.now();
     let trace_id = trace::of(&head.headers, ports.host);
     let matched = route::find(head.method, &head.path);
-    let name = matched.as_ref().map_or("-", |m| m.route.pattern);
+    let name = matched.as_ref().ok().map(|m| m.route.name);
+    let pattern = matched.as_ref().map_or("-", |m| m.route.pattern);
     let outcome = match &matched {
         Ok(matched) => respond(ports, head, body, matched, &trace_id).await,
         Err(error) => Err(error.clone()),
@@ -43,12 +50,19 @@ pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response
             .host
             .log(&json!({"level": "error", "trace_id": trace_id, "code": code, "message": error.to_string()}));
     }
+    let limited = matches!(outcome, Err(Error::RateLimit { .. }));
     let mut response = outcome.unwrap_or_else(|error| problem::respond(&error, &trace_id));
+    if let Some(matched) = matched.as_ref().ok().filter(|_| limited) {
+        limit::describe(matched.route, &mut response);
+    }
     finish(&mut response, head, &trace_id);
+    if name != Some(Route::Receive) {
+        cors::apply(ports.host, head, &mut response);
+    }
     ports.host.log(&json!({
         "trace_id": trace_id,
         "method": head.method.as_str(),
-        "route": name,
+        "route": pattern,
         "service": matched.as_ref().map(|m| m.param("service")).ok().filter(|s| !s.is_empty()),
         "connection_id": matched.as_ref().map(|m| m.param("connection_id")).ok().filter(|s| !s.is_empty()),
         "status": response.status,
@@ -82,6 +96,7 @@ async fn respond(
         Access::Open => Principal::NOBODY,
         Access::Needs(scope) => authenticate(ports, head, scope).await?,
     };
+    limit::check(ports, matched.route, &principal).await?;
     let call = Call {
         hub: Hub::new(*ports),
         head,
@@ -90,52 +105,71 @@ async fn respond(
         trace_id,
         principal,
     };
-    match matched.route.name {
+    if matched.route.keeps_replies()
+        && let Some(key) = repeat::key(head)?
+    {
+        let claim = match repeat::ask(&call, key).await? {
+            Asked::Replayed(response) => return Ok(response),
+            Asked::Claimed(claim) => claim,
+        };
+        let body = &claim.body;
+        let call = Call { body, ..call };
+        let outcome = answer(&call).await;
+        claim.end(&call, &outcome).await;
+        return outcome;
+    }
+    answer(&call).await
+}
+
+async fn answer(call: &Call<'_>) -> Result<Response> {
+    match call.matched.route.name {
         Route::Health => Ok(operations::health()),
-        Route::Ready => operations::ready(&call).await,
+        Route::Ready => operations::ready(call).await,
         Route::Receive => call.receive().await,
-        Route::Callback => callback::create(&call).await,
-        Route::ListEvents => events::list(&call).await,
-        Route::ShowEvent => events::show(&call).await,
-        Route::EventPayload => events::payload(&call).await,
-        Route::Metrics => operations::metrics(&call).await,
-        Route::StreamEvents => events::stream(&call).await,
-        Route::ChangeEvent => events::change(&call).await,
-        Route::ReplayEvent => replays::one(&call).await,
-        Route::ReplayEvents => replays::many(&call).await,
-        Route::ListReplays => replays::list(&call).await,
-        Route::ShowReplay => replays::show(&call).await,
-        Route::CancelReplay => replays::cancel(&call).await,
-        Route::ListAudit => audit::list(&call).await,
-        Route::VerifyAudit => audit::verify(&call).await,
-        Route::ListDeliveries => deliveries::list(&call).await,
-        Route::RetryDelivery => deliveries::retry(&call).await,
-        Route::CreateDestination => destinations::create(&call).await,
-        Route::ListDestinations => destinations::list(&call).await,
-        Route::ShowDestination => destinations::show(&call).await,
-        Route::ChangeDestination => destinations::change(&call).await,
-        Route::DeleteDestination => destinations::delete(&call).await,
-        Route::CreateConnection => connections::create(&call).await,
-        Route::ListConnections => connections::list(&call).await,
-        Route::ShowConnection => connections::show(&call).await,
-        Route::ChangeConnection => connections::change(&call).await,
-        Route::DeleteConnection => connections::delete(&call).await,
-        Route::ListIntegrations => integrations::list(&call).await,
-        Route::ShowIntegration => integrations::show(&call).await,
-        Route::CreateDefinition => definitions::create(&call).await,
-        Route::ListDefinitions => definitions::list(&call).await,
-        Route::DeleteDefinition => definitions::delete(&call).await,
-        Route::ListRejections => rejections::list(&call).await,
-        Route::ReleaseRejection => rejections::release(&call).await,
-        Route::Explain => rejections::explain(&call).await,
-        Route::ListRuns => runs::list(&call).await,
-        Route::ShowRun => runs::show(&call).await,
-        Route::CreateKey => keys::create(&call).await,
-        Route::ListKeys => keys::list(&call).await,
-        Route::ShowKey => keys::show(&call).await,
-        Route::ChangeKey => keys::change(&call).await,
-        Route::RollKey => keys::roll(&call).await,
-        Route::DeleteKey => keys::delete(&call).await,
+        Route::Callback => callback::create(call).await,
+        Route::ListEvents => events::list(call).await,
+        Route::ShowEvent => events::show(call).await,
+        Route::EventPayload => events::payload(call).await,
+        Route::Metrics => operations::metrics(call).await,
+        Route::StreamEvents => events::stream(call).await,
+        Route::ChangeEvent => events::change(call).await,
+        Route::ReplayEvent => replays::one(call).await,
+        Route::ReplayEvents => replays::many(call).await,
+        Route::ListReplays => replays::list(call).await,
+        Route::ShowReplay => replays::show(call).await,
+        Route::CancelReplay => replays::cancel(call).await,
+        Route::ListAudit => audit::list(call).await,
+        Route::VerifyAudit => audit::verify(call).await,
+        Route::ListDeliveries => deliveries::list(call).await,
+        Route::RetryDelivery => deliveries::retry(call).await,
+        Route::CreateDestination => destinations::create(call).await,
+        Route::ListDestinations => destinations::list(call).await,
+        Route::ShowDestination => destinations::show(call).await,
+        Route::ChangeDestination => destinations::change(call).await,
+        Route::DeleteDestination => destinations::delete(call).await,
+        Route::CreateConnection => connections::create(call).await,
+        Route::ListConnections => connections::list(call).await,
+        Route::ShowConnection => connections::show(call).await,
+        Route::ChangeConnection => connections::change(call).await,
+        Route::DeleteConnection => connections::delete(call).await,
+        Route::ListIntegrations => integrations::list(call).await,
+        Route::ShowIntegration => integrations::show(call).await,
+        Route::CreateDefinition => definitions::create(call).await,
+        Route::ListDefinitions => definitions::list(call).await,
+        Route::DeleteDefinition => definitions::delete(call).await,
+        Route::ListRejections => rejections::list(call).await,
+        Route::ReleaseRejection => rejections::release(call).await,
+        Route::Explain => rejections::explain(call).await,
+        Route::ListRuns => runs::list(call).await,
+        Route::ShowRun => runs::show(call).await,
+        Route::CreateKey => keys::create(call).await,
+        Route::ListKeys => keys::list(call).await,
+        Route::ShowKey => keys::show(call).await,
+        Route::ChangeKey => keys::change(call).await,
+        Route::RollKey => keys::roll(call).await,
+        Route::DeleteKey => keys::delete(call).await,
+        Route::OpenApi => Ok(document::show()),
+        Route::ShowProblem => problems::show(call),
     }
 }
 

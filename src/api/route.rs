@@ -13,8 +13,9 @@ pub enum Access {
     Needs(Scope),
 }
 
-/// What a route does.
+/// What a route does. `openapi/` describes each; a test sees to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is described in `openapi/`")]
 pub enum Route {
     Health,
     Ready,
@@ -61,6 +62,16 @@ pub enum Route {
     ChangeKey,
     RollKey,
     DeleteKey,
+    OpenApi,
+    ShowProblem,
+}
+
+impl Entry {
+    /// Whether an `Idempotency-Key` makes a call safe to repeat by keeping its reply. The callback has a ledger of its
+    /// own, which knows what was done.
+    pub fn keeps_replies(&self) -> bool {
+        self.method == Method::Post && matches!(self.access, Access::Needs(_))
+    }
 }
 
 /// One line of the table.
@@ -90,7 +101,7 @@ use Method::{Delete, Get, Patch, Post};
 use Scope::{ActionsExecute, Admin, ConnectionsRead, ConnectionsWrite, EventsRead, EventsWrite};
 
 /// Every route. Deliveries come first: they are most of the traffic.
-pub static ROUTES: [Entry; 49] = [
+pub static ROUTES: &[Entry] = &[
     entry(Post, "/api/integration/{service}/events", Open, Route::Receive),
     entry(
         Post,
@@ -239,6 +250,8 @@ pub static ROUTES: [Entry; 49] = [
     entry(Patch, "/api/v1/keys/{id}", Needs(Admin), Route::ChangeKey),
     entry(Post, "/api/v1/keys/{id}/roll", Needs(Admin), Route::RollKey),
     entry(Delete, "/api/v1/keys/{id}", Needs(Admin), Route::DeleteKey),
+    entry(Get, "/openapi.json", Open, Route::OpenApi),
+    entry(Get, "/problems/{code}", Open, Route::ShowProblem),
     entry(Get, "/", Open, Route::Health),
 ];
 

@@ -1,4 +1,4 @@
-//! Counting: the platform's rate limiter (binding `RATE_LIMITER`, optional), and the isolate's counters.
+//! Counting: the platform's rate limiters (optional bindings), and the isolate's counters.
 
 use super::js;
 use crate::ports::{Limiter, Tally};
@@ -41,18 +41,18 @@ impl Tally for IsolateTally {
     }
 }
 
-/// The binding; nothing is limited where it is not there.
+/// The bindings; nothing is limited where one is not there.
 pub struct RateLimiter(JsValue);
 
 impl RateLimiter {
     pub fn new(env: &JsValue) -> Self {
-        Self(js::get(env, "RATE_LIMITER"))
+        Self(env.clone())
     }
 
-    async fn ask(&self, key: &str) -> Result<bool, JsValue> {
-        let limit: Function = js::get(&self.0, "limit").dyn_into()?;
+    async fn ask(binding: &JsValue, key: &str) -> Result<bool, JsValue> {
+        let limit: Function = js::get(binding, "limit").dyn_into()?;
         let asked: Promise = limit
-            .call1(&self.0, &js::object([("key", key.into())]).into())?
+            .call1(binding, &js::object([("key", key.into())]).into())?
             .dyn_into()?;
         Ok(js::get(&JsFuture::from(asked).await?, "success").is_truthy())
     }
@@ -60,11 +60,12 @@ impl RateLimiter {
 
 #[async_trait(?Send)]
 impl Limiter for RateLimiter {
-    async fn allows(&self, key: &str) -> bool {
-        if self.0.is_undefined() {
+    async fn allows(&self, limit: &'static str, key: &str) -> bool {
+        let binding = js::get(&self.0, limit);
+        if binding.is_undefined() {
             return true;
         }
         // A limiter that fails must not cost a delivery.
-        self.ask(key).await.unwrap_or(true)
+        Self::ask(&binding, key).await.unwrap_or(true)
     }
 }

@@ -28,7 +28,7 @@ impl Hub<'_> {
     /// than this question.
     pub(super) async fn throttle(&self, service: &str, connection_id: Option<&str>) -> Result<()> {
         let key = connection_id.unwrap_or(service);
-        if self.ports.limiter.allows(key).await {
+        if self.ports.limiter.allows("RATE_LIMITER", key).await {
             return Ok(());
         }
         self.ports.tally.add("throttled", service, 1);

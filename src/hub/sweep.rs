@@ -1,7 +1,7 @@
 //! What cron does each minute: finds what was left behind.
 
 use super::{Hub, Woken};
-use crate::store::{delivery, event, replay, run};
+use crate::store::{delivery, event, idempotency, replay, run};
 use crate::time::MINUTE;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ impl Hub<'_> {
             replay::left_behind(now + -MINUTE, PER_KIND),
         ];
         statements.extend(self.purge_rejections());
+        statements.push(idempotency::purge(now));
         let found = match self.ports.sql.batch(statements).await {
             Ok(found) => found,
             Err(error) => {

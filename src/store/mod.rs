@@ -8,6 +8,7 @@ pub mod definition;
 pub mod delivery;
 pub mod destination;
 pub mod event;
+pub mod idempotency;
 pub mod key;
 pub mod metrics;
 pub mod rejection;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test support")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses its own part")]
 
+mod conformity;
 pub mod scene;
 
 use async_trait::async_trait;
@@ -395,11 +396,14 @@ impl Tally for Counters {
 #[derive(Default)]
 pub struct Gate {
     pub left: RefCell<HashMap<String, u32>>,
+    /// Every question: the limit, and who is counted.
+    pub asked: RefCell<Vec<(&'static str, String)>>,
 }
 
 #[async_trait(?Send)]
 impl Limiter for Gate {
-    async fn allows(&self, key: &str) -> bool {
+    async fn allows(&self, limit: &'static str, key: &str) -> bool {
+        self.asked.borrow_mut().push((limit, key.to_owned()));
         match self.left.borrow_mut().get_mut(key) {
             Some(0) => false,
             Some(left) => {
@@ -517,11 +521,13 @@ impl World {
             query: query.to_owned(),
             headers: Headers::from_pairs(headers.iter().copied()),
         };
-        run(api::handle(
+        let reply = run(api::handle(
             &self.ports(),
             &head,
             &Bytes(body.to_vec(), Cell::new(false)),
-        ))
+        ));
+        conformity::check(&head, &reply);
+        reply
     }
 
     /// Sends a management request with a JSON body, and reads the JSON reply.
