@@ -26,7 +26,8 @@ fn post(world: &World, key: &str, body: &Value) -> Response {
 
 fn code(reply: &Response) -> (u16, String) {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    (reply.status, body["code"].as_str().unwrap_or_default().to_owned())
+    let code = body.get("code").and_then(Value::as_str);
+    (reply.status, code.unwrap_or_default().to_owned())
 }
 
 fn rows(world: &World, table: &str) -> i64 {

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 pub async fn list(call: &Call<'_>) -> Result<Response> {
     let query = Query::of(call, &["event_id", "destination_id", "status"])?;
     let limit = query.limit()?;
-    let (destination, status) = (query.text("destination_id"), query.text("status"));
+    let destination = query.text("destination_id");
+    let status = query.one_of("status", &["pending", "delivered", "failed", "skipped"])?;
     let ports = &call.hub.ports;
     if let Some(event_id) = query.text("event_id") {
         let fits = |d: &Delivery| {

@@ -1,7 +1,7 @@
 //! `/api/v1/destinations`: the user's programs.
 
 use super::Call;
-use super::input::{Query, check_text, json_body, missing, ok, path_id, time};
+use super::input::{Query, check_text, json_body, missing, ok, path_id, some, time};
 use crate::action::egress;
 use crate::delivery::{attempt, sign, view};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use crate::settings;
 use crate::store::destination::{self, Destination, Retry, Role, Settings, Target};
 use crate::store::{audit, connection};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Most globs of one destination, and characters of one.
@@ -61,21 +61,14 @@ struct Change {
     allowed_actions: Option<Vec<String>>,
     enabled: Option<bool>,
     target: Option<Target>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "some")]
     filter: Option<Option<Value>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "some")]
     payload: Option<Option<Value>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "some")]
     ordering: Option<Option<String>>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "some")]
     retry: Option<Option<Retry>>,
-}
-
-/// `null` takes a setting away; a member that is not there leaves it as it is.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 fn subscriber() -> Role {

@@ -25,7 +25,7 @@ pub async fn list(call: &Call<'_>) -> Result<Response> {
         service: query.text("service"),
         r#type: query.text("type"),
         connection_id: query.text("connection_id"),
-        status: query.text("status"),
+        status: query.one_of("status", &["pending", "dispatched", "failed"])?,
         since: query.text("since"),
         until: query.text("until"),
         q: query.text("q"),

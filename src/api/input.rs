@@ -92,23 +92,38 @@ impl Query {
 
     /// A parameter's text; empty counts as absent.
     pub fn text(&self, name: &str) -> Option<String> {
+        self.given(name).filter(|v| !v.is_empty()).map(str::to_owned)
+    }
+
+    fn given(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().find(|(n, _)| n == name);
-        found.map(|(_, v)| v.clone()).filter(|v| !v.is_empty())
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that is one of these.
+    pub fn one_of(&self, name: &str, known: &[&str]) -> Result<Option<String>> {
+        match self.given(name) {
+            Some(text) if !known.contains(&text) => Err(Error::validation(format!(
+                "`{name}` must be one of {}",
+                known.join(", ")
+            ))),
+            text => Ok(text.map(str::to_owned)),
+        }
     }
 
     /// A parameter as a time in RFC 3339.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>> {
-        let Some(text) = self.text(name) else {
+        let Some(text) = self.given(name) else {
             return Ok(None);
         };
-        let time = Timestamp::parse_rfc3339(&text);
+        let time = Timestamp::parse_rfc3339(text);
         time.map(Some)
             .ok_or_else(|| Error::validation(format!("`{name}` must be a time like 2026-01-31T12:00:00Z")))
     }
 
     /// `limit`, 1 to 200.
     pub fn limit(&self) -> Result<i64> {
-        let Some(text) = self.text("limit") else {
+        let Some(text) = self.given("limit") else {
             return Ok(PAGE.0);
         };
         let limit = text.parse().ok().filter(|n| (1..=PAGE.1).contains(n));

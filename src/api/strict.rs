@@ -11,8 +11,18 @@ use std::fmt;
 /// Whole numbers beyond this are not the same in every language.
 const MAX_WHOLE: u64 = (1 << 53) - 1;
 
-/// A document of this shape; an error names the place where it can.
+/// An object of this shape; an error names the place where it can.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let value = parse(bytes)?;
+    // A list of the members' values would pass as an object otherwise.
+    if !value.is_object() {
+        return Err(Error::invalid("", "must be a JSON object"));
+    }
+    serde_path_to_error::deserialize(value).map_err(|e| Error::misread("the body", &e))
+}
+
+/// A document of any shape.
+fn parse(bytes: &[u8]) -> Result<Value> {
     if bytes.is_empty() {
         return Err(Error::validation("the body is empty; send a JSON document"));
     }
@@ -26,7 +36,7 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     reader
         .end()
         .map_err(|e| Error::validation(format!("the body is not one JSON document: {e}")))?;
-    serde_path_to_error::deserialize(value).map_err(|e| Error::misread("the body", &e))
+    Ok(value)
 }
 
 /// A value that keeps to the rules.
@@ -64,7 +74,9 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> std::result::Result<Value, E> {
-        Ok(Value::from(number))
+        // JSON knows one kind of numbers: 1.0 is 1.
+        let whole = (number.fract() == 0.0 && number.abs() < MAX_WHOLE as f64).then_some(number as i64);
+        Ok(whole.map_or_else(|| Value::from(number), Value::from))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Value, E> {
@@ -112,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     fn outcome(text: &str) -> std::result::Result<Value, String> {
-        read::<Value>(text.as_bytes()).map_err(|error| match error {
+        parse(text.as_bytes()).map_err(|error| match error {
             Error::Validation { detail, errors } => {
                 let pointers: Vec<&str> = errors.iter().map(|e| e.pointer.as_str()).collect();
                 format!("{} {detail}", pointers.join(","))
@@ -132,7 +144,20 @@ mod tests {
             let plain: Value = serde_json::from_str(text).unwrap();
             assert_eq!(outcome(text), Ok(plain), "{text}");
         }
-        assert_eq!(outcome(r#"{"a":true}"#), Ok(json!({"a": true})));
+        assert_eq!(outcome(r#"{"a":3.0,"b":-0.5}"#), Ok(json!({"a": 3, "b": -0.5})));
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Named {
+            #[expect(dead_code, reason = "it is never read")]
+            name: Option<String>,
+        }
+        for text in ["[]", "[null]", r#"["a"]"#, "null", "1", r#""a""#] {
+            assert!(read::<Named>(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(read::<Named>(b"{}").is_ok());
     }
 
     #[test]
