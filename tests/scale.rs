@@ -15,7 +15,7 @@ fn crowd(world: &World, events: usize) {
          INSERT INTO event (id, source, delivery_id, service, type, subject, received_at, trace_id, headers, state, due_at,
            tries, size, payload)
          SELECT 'evt_01J' || printf('%023d', i), 'app:github', 'old-' || i, 'github', 'github.push', 'octo/repo',
-           1730000000000 + i * 1000, 't', '{{}}', 'dispatched', 1, 1, 2, '{{}}' FROM n"
+           1730000000000 + i * 1000, '4bf92f3577b34da6a3ce929d0e0e4736', '{{}}', 'dispatched', 1, 1, 2, '{{}}' FROM n"
     ));
     world.sql.write(
         "INSERT INTO delivery (id, event_id, destination_id, message, state, attempts, created_at, updated_at)

@@ -53,7 +53,7 @@ impl Descriptions {
     pub fn disagreements(&self) -> Vec<String> {
         let described = self.routes();
         let mut wrong: BTreeSet<String> = described.keys().map(|name| format!("no route is `{name}`")).collect();
-        for entry in &ROUTES {
+        for entry in ROUTES {
             match names(entry).iter().find(|name| described.contains_key(name.as_str())) {
                 Some(name) => wrong.remove(&format!("no route is `{name}`")),
                 None => wrong.insert(format!("openapi/ does not describe {}", names(entry).join(" or "))),
