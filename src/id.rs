@@ -17,6 +17,7 @@ pub enum Kind {
     Definition,
     Rejection,
     Audit,
+    AccountLink,
     Key,
     Replay,
 }
@@ -34,6 +35,7 @@ impl Kind {
             Self::Definition => "int_def_",
             Self::Rejection => "rej_",
             Self::Audit => "aud_",
+            Self::AccountLink => "lnk_",
             Self::Key => "key_",
             Self::Replay => "rpl_",
         }

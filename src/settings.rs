@@ -16,6 +16,8 @@ pub const ALLOW_PRIVATE_NETWORK: &str = "PATCHBAY_ALLOW_PRIVATE_NETWORK";
 pub const MAX_BODY_BYTES: &str = "PATCHBAY_MAX_BODY_BYTES";
 /// What a text must hold to ask for the agent.
 pub const AGENT_MENTION: &str = "PATCHBAY_AGENT_MENTION";
+/// Where sign-ins may send browsers and codes.
+pub const REDIRECT_URIS: &str = "PATCHBAY_REDIRECT_URIS";
 /// The label that asks for the agent.
 pub const AGENT_LABEL: &str = "PATCHBAY_AGENT_LABEL";
 
@@ -105,6 +107,13 @@ pub fn cors_origins(host: &dyn Host) -> Vec<String> {
     let all = text(host, CORS_ORIGINS).unwrap_or_default();
     let trimmed = all.split(',').map(|o| o.trim().trim_end_matches('/').to_owned());
     trimmed.filter(|o| !o.is_empty()).collect()
+}
+
+/// Where sign-ins may send browsers and codes; compared letter for letter.
+pub fn redirect_uris(host: &dyn Host) -> Vec<String> {
+    let listed = text(host, REDIRECT_URIS).unwrap_or_default();
+    let all = listed.split(|c: char| c == ',' || c.is_whitespace());
+    all.filter(|uri| !uri.is_empty()).map(str::to_owned).collect()
 }
 
 /// What a text must hold to ask for the agent, with its `@`.

@@ -92,16 +92,22 @@ pub async fn send_authorised(
         return send(ports, manifest, credential, request.clone()).await;
     };
     let mut outcome = Outcome::Lost("not sent".into());
+    let mut refused = None;
     for last in [false, true] {
-        let access = token::fresh(ports, manifest, auth, credential).await?;
+        let access = token::fresh(ports, manifest, auth, credential, refused.as_ref()).await?;
         let mut authorised = request.clone();
-        credential.authorise(&auth.apply, access.as_ref(), &mut authorised, ports.host.now())?;
+        credential.authorise(
+            credential.apply(auth),
+            access.as_ref(),
+            &mut authorised,
+            ports.host.now(),
+        )?;
         outcome = send(ports, manifest, credential, authorised).await?;
-        let refused = matches!(&outcome, Outcome::Reply(reply) if reply.status == 401);
-        if !refused || last || access.is_none() {
+        let refuses = matches!(&outcome, Outcome::Reply(reply) if reply.status == 401);
+        if !refuses || last || access.is_none() {
             break;
         }
-        token::forget(ports, credential);
+        refused = access;
     }
     Ok(outcome)
 }

@@ -198,8 +198,7 @@ pub async fn credential_of(
     let connection = connection::find(ports, id)
         .await?
         .ok_or_else(|| Error::ReauthRequired(format!("the connection `{id}` was removed")))?;
-    let secrets = connection.open(ports)?;
-    Credential::of_connection(manifest, id, connection.config, secrets, account, ports.host)
+    Credential::of_row(ports, manifest, connection, account)
 }
 
 async fn attempt(call: &Call<'_>, run: &Run) -> Step {

@@ -1,11 +1,11 @@
 //! `/api/v1/connections`: accounts at services.
 
 use super::Call;
-use super::input::{Query, check_text, json_body, missing, ok, path_id, time};
+use super::input::{Query, check_text, json_body, missing, ok, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::{ConnectionChange, NewConnection, webhook_path};
-use crate::id::Kind;
+use crate::id::{self, Kind};
 use crate::store::connection::{self, Connection};
 use serde_json::{Value, json};
 
@@ -52,17 +52,33 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
     Ok(ok(&show_connection(call, &connection)))
 }
 
-/// Forgets a connection and its secrets.
+/// Ends its tokens at the service, then forgets a connection and its secrets.
 pub async fn delete(call: &Call<'_>) -> Result<Response> {
     let connection = seen(call).await?;
-    connection::delete(&call.hub.ports, &connection, call.actor()).await?;
+    call.hub.disconnect(&connection, call.actor()).await?;
     Ok(Response::empty(204))
 }
 
+/// What ids of connections begin with in source 003's words.
+const INSTANCE: &str = "int_inst_";
+
+/// A connection's id in source 003's words.
+pub fn instance_id(id: &str) -> String {
+    format!("{INSTANCE}{}", id.trim_start_matches(Kind::Connection.prefix()))
+}
+
 /// The connection that the path names, if the caller may see it.
-async fn seen(call: &Call<'_>) -> Result<Connection> {
-    let id = path_id(call, Kind::Connection, "connection")?;
-    let found = connection::find(&call.hub.ports, id).await?;
+pub async fn seen(call: &Call<'_>) -> Result<Connection> {
+    let given = call.param("id");
+    // Source 003's name of the same row.
+    let id = match given.strip_prefix(INSTANCE) {
+        Some(rest) => format!("{}{rest}", Kind::Connection.prefix()),
+        None => given.to_owned(),
+    };
+    if !id::is(Kind::Connection, &id) {
+        return Err(missing("connection"));
+    }
+    let found = connection::find(&call.hub.ports, &id).await?;
     found
         .filter(|c| call.sees(c.owner.as_deref()))
         .ok_or_else(|| missing("connection"))
@@ -75,6 +91,9 @@ fn show_connection(call: &Call<'_>, connection: &Connection) -> Value {
         "name": connection.name,
         "owner": connection.owner,
         "status": connection.status,
+        "auth": connection.method,
+        "user_id": connection.user_id,
+        "user_name": connection.user_name,
         "config": connection.config,
         "webhook_path": webhook_path(&connection.integration, &connection.id),
         "webhook_url": call.hub.webhook_url(&connection.integration, &connection.id).ok(),

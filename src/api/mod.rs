@@ -1,5 +1,6 @@
 //! HTTP in: routes as data, who may call them, and replies. Natively testable; no framework.
 
+mod account_links;
 mod audit;
 mod callback;
 mod connections;
@@ -8,9 +9,12 @@ mod definitions;
 mod deliveries;
 mod destinations;
 mod document;
+mod encryption_keys;
 mod events;
 mod input;
+mod instances;
 mod integrations;
+mod invite;
 mod keys;
 mod limit;
 mod operations;
@@ -21,6 +25,7 @@ mod repeat;
 mod replays;
 pub mod route;
 mod runs;
+mod sign_in;
 mod strict;
 
 use crate::error::{Error, Result};
@@ -170,6 +175,23 @@ async fn answer(call: &Call<'_>) -> Result<Response> {
         Route::DeleteKey => keys::delete(call).await,
         Route::OpenApi => Ok(document::show()),
         Route::ShowProblem => problems::show(call),
+        Route::StartSignIn => sign_in::start(call).await,
+        Route::FinishSignIn => sign_in::finish(call).await,
+        Route::StartDevice => sign_in::start_device(call).await,
+        Route::FinishDevice => sign_in::finish_device(call).await,
+        Route::ConnectionHealth => sign_in::health(call).await,
+        Route::CreateInstance => instances::create(call).await,
+        Route::ListInstances => instances::list(call).await,
+        Route::ShowInstance => instances::show_one(call).await,
+        Route::ChangeInstance => instances::change(call).await,
+        Route::CreateConnectLink => invite::create(call).await,
+        Route::Depart => invite::depart(call).await,
+        Route::Arrive => invite::arrive(call).await,
+        Route::CreateAccountLink => account_links::create(call).await,
+        Route::ListAccountLinks => account_links::list(call).await,
+        Route::DeleteAccountLink => account_links::delete(call).await,
+        Route::ListEncryptionKeys => encryption_keys::list(call).await,
+        Route::RotateEncryptionKeys => encryption_keys::rotate(call).await,
     }
 }
 
@@ -232,7 +254,9 @@ fn finish(response: &mut Response, head: &Head, trace_id: &str) {
     headers.set("x-trace-id", trace_id);
     headers.set("x-content-type-options", "nosniff");
     headers.set("referrer-policy", "no-referrer");
-    headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    if headers.get("content-security-policy").is_none() {
+        headers.set("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+    }
     headers.set("strict-transport-security", "max-age=31536000");
     if headers.get("cache-control").is_none() {
         headers.set("cache-control", "no-store");

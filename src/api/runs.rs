@@ -42,6 +42,7 @@ fn show_run(run: &Run) -> Value {
         "conversation_id": run.conversation_id,
         "integration": run.integration,
         "connection_id": run.connection_id,
+        "acted_as": run.acted_as,
         "action": run.action,
         "inputs": run.inputs,
         "status": run.status,

@@ -1,8 +1,11 @@
 //! Whose account acts: the settings of a connection, or of the app itself, and the requests authorised with them.
 
+pub mod grant;
 pub mod jwt;
+pub mod refresh;
 pub mod sigv4;
 pub mod token;
+pub mod user;
 pub mod vault;
 
 use crate::error::{Error, Result};
@@ -13,10 +16,12 @@ use crate::oauth::{self, part};
 use crate::ports::Host;
 use crate::secret::Secret;
 use crate::settings;
+use crate::store::connection::Connection;
 use crate::template::Scope;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 /// What an action acts with.
@@ -32,6 +37,8 @@ pub struct Credential {
     pub account: Option<String>,
     /// Where requests go, without a trailing slash.
     pub base_url: String,
+    /// The connection's row, where tokens are held for it.
+    pub grant: Option<Box<Connection>>,
 }
 
 impl Credential {
@@ -50,6 +57,7 @@ impl Credential {
             config,
             secrets,
             account,
+            grant: None,
         })
     }
 
@@ -86,6 +94,7 @@ impl Credential {
             config,
             secrets,
             account,
+            grant: None,
         })
     }
 
@@ -94,6 +103,18 @@ impl Credential {
         let account = json!(self.account);
         let own = [("config", &self.config), ("account", &account)];
         Scope::new(own.into_iter().chain(more.iter().copied()))
+    }
+
+    /// What is added to requests of this credential.
+    pub fn apply<'a>(&self, auth: &'a Auth) -> &'a Apply {
+        static BEARER: LazyLock<Apply> = LazyLock::new(|| Apply {
+            headers: BTreeMap::from([("authorization".to_owned(), "Bearer {token}".to_owned())]),
+            ..Apply::default()
+        });
+        match (&self.grant, &auth.oauth2) {
+            (Some(_), Some(oauth2)) => oauth2.apply().unwrap_or(&BEARER),
+            _ => &auth.apply,
+        }
     }
 
     /// Adds what the manifest says to a request, which is then complete: a signature covers it as it is.
@@ -159,6 +180,24 @@ impl Credential {
         }
         Ok(Secret::new(filled.as_str()))
     }
+}
+
+/// The scopes that a connection asks for: its own setting, or the manifest's.
+pub fn wanted_scopes(provider: &grant::Provider<'_>, c: &Connection) -> Vec<String> {
+    let own = c
+        .config
+        .get("scope")
+        .and_then(Value::as_str)
+        .map(oauth::authorize::scopes);
+    own.filter(|scopes| !scopes.is_empty())
+        .unwrap_or_else(|| provider.spec.scopes.clone())
+}
+
+/// A random number in 0..1.
+pub fn jitter(host: &dyn Host) -> f64 {
+    let mut bytes = [0u8; 2];
+    host.random(&mut bytes);
+    f64::from(u16::from_be_bytes(bytes)) / 65_536.0
 }
 
 /// The manifest's `auth`, or a clear error.

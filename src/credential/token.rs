@@ -1,6 +1,7 @@
 //! Access tokens that are obtained with a signed assertion, kept for as long as they are good.
 
-use super::{Credential, jwt};
+use super::grant::Provider;
+use super::{Credential, jwt, refresh};
 use crate::action::call::{self, Outcome};
 use crate::action::retry::{self, Verdict};
 use crate::error::{Error, Result};
@@ -16,28 +17,31 @@ use serde_json::{Value, json};
 const EARLY: i64 = 5 * MINUTE;
 
 /// The access token for this credential, from the isolate's memory or freshly obtained; none where the manifest's
-/// fields are themselves the credential.
+/// fields are themselves the credential. `refused`: the one that the service has just refused.
 pub async fn fresh(
     ports: &Ports<'_>,
     manifest: &Manifest,
     auth: &Auth,
     credential: &Credential,
+    refused: Option<&Secret>,
 ) -> Result<Option<Secret>> {
+    if let Some(row) = &credential.grant {
+        let provider = Provider::of(manifest, &credential.config, &credential.secrets)?;
+        return refresh::access(ports, &provider, row, refused).await.map(Some);
+    }
     let Some(exchange) = &auth.token else {
         return Ok(None);
     };
     let key = cache_key(credential);
+    if refused.is_some() {
+        ports.cache.remove(&key);
+    }
     if let Some(token) = ports.cache.get(&key, ports.host.now()) {
         return Ok(Some(token));
     }
     let (token, expires_at) = obtain(ports, manifest, exchange, credential).await?;
     ports.cache.put(&key, token.clone(), expires_at + -EARLY);
     Ok(Some(token))
-}
-
-/// Forgets a token that the service refused.
-pub fn forget(ports: &Ports<'_>, credential: &Credential) {
-    ports.cache.remove(&cache_key(credential));
 }
 
 fn cache_key(credential: &Credential) -> String {

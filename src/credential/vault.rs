@@ -106,6 +106,34 @@ impl KeyRing {
         String::from_utf8(plain.to_vec()).map(Secret::new).map_err(|_| fault())
     }
 
+    /// The name of the key that encrypts.
+    pub fn current(&self) -> Result<&str> {
+        let first = self.0.first().ok_or_else(|| Error::missing_setting(SETTING))?;
+        Ok(&first.0)
+    }
+
+    /// The names of all keys.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(kid, _)| kid.as_str())
+    }
+
+    /// The same text with its data key under the current key. What it holds is not decrypted, only checked to belong
+    /// to `place`.
+    pub fn rewrap(&self, sealed: &str, place: Place<'_>, host: &dyn Host) -> Result<String> {
+        let fault = || Error::Internal(format!("the secret of {} {} does not open", place.table, place.id));
+        let parts: Vec<&str> = sealed.split('|').collect();
+        let ["v1", kid, wrapped, ciphertext] = parts.as_slice() else {
+            return Err(fault());
+        };
+        let (_, old) = self.0.iter().find(|(k, _)| k == kid).ok_or_else(fault)?;
+        let (current, new) = self.0.first().ok_or_else(|| Error::missing_setting(SETTING))?;
+        let bound = place.bytes();
+        let wrapped = STANDARD.decode(wrapped).map_err(|_| fault())?;
+        let data_key = decrypt(old.as_slice(), &wrapped, &bound).ok_or_else(fault)?;
+        let wrapped = encrypt(new.as_slice(), &data_key, &bound, host)?;
+        Ok(format!("v1|{current}|{}|{ciphertext}", STANDARD.encode(wrapped)))
+    }
+
     /// Secrets that can be made again from `purpose`, one for each key of the ring, the current key's first:
     /// HMAC-SHA256, base64url. What is derived needs no place in the database, and ends when its key leaves the ring.
     pub fn derive(&self, purpose: &str) -> impl Iterator<Item = Secret> {

@@ -196,6 +196,7 @@ impl Hub<'_> {
             error: None,
             place: asked.place,
             due_at: Some(now),
+            acted_as: None,
             created_at: now,
             updated_at: now,
         }

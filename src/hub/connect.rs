@@ -1,14 +1,21 @@
 //! Connections: made from checked settings, their secrets sealed before they are stored.
 
 use super::Hub;
+use super::sign_in;
 use crate::action::egress;
+use crate::credential::grant::Provider;
+use crate::credential::refresh;
 use crate::error::{Error, Result};
 use crate::id::{self, Kind};
+use crate::manifest::Manifest;
+use crate::manifest::auth::Auth;
 use crate::manifest::webhook::Webhook;
+use crate::oauth::part;
 use crate::registry::Integration;
 use crate::secret::Secret;
 use crate::settings;
-use crate::store::connection::{self, Connection};
+use crate::store::connection::{self, Connection, Method, Status};
+use crate::store::token::{self, Sealed};
 use crate::time::{HOUR, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,6 +29,9 @@ const WEBHOOK_FIELDS: [(&str, bool); 5] = [
     ("webhook_tolerance_s", false),
     ("variant", false),
 ];
+
+/// Where the provider sent the person's code; kept among the settings, made by the hub alone.
+const REDIRECTED_TO: &str = "connected_redirect_uri";
 
 /// When a service handed over the connection's webhook secret; kept among the settings, made by the hub alone.
 const LEARNED_AT: &str = "webhook_secret_learned_at";
@@ -53,18 +63,56 @@ pub struct NewConnection {
     /// The inside user or team that it belongs to.
     #[serde(default)]
     pub owner: Option<String>,
+    /// How it authorises, where the integration has several ways.
+    #[serde(default)]
+    pub auth: Option<Method>,
     /// The fields of the manifest's `auth`, and those of webhooks.
     #[serde(default)]
     pub config: Map<String, Value>,
 }
 
 impl Hub<'_> {
-    /// Checks, seals and stores a connection.
+    /// Checks, seals and stores a connection. One that needs a person's consent waits for it; one that lives on tokens of
+    /// the app's own gets its first here, so that wrong settings show at once.
     pub async fn connect(&self, new: NewConnection, actor: &str) -> Result<Connection> {
+        let connection = self.prepare_connection(new, actor).await?;
+        let mut statements = vec![
+            connection::insert_statement(&connection),
+            self.audit(
+                actor,
+                "connection.created",
+                &connection,
+                &json!({"integration": connection.integration}),
+            ),
+        ];
+        if connection.method == Method::ClientCredentials {
+            statements.push(token::store(&self.first_tokens(&connection).await?));
+        }
+        self.ports.sql.batch(statements).await?;
+        let found = connection::find(&self.ports, &connection.id).await?;
+        found.ok_or_else(|| Error::Internal("a connection is gone as soon as it was made".into()))
+    }
+
+    async fn first_tokens(&self, c: &Connection) -> Result<Sealed> {
+        let integration = self.integration(&c.integration).await?;
+        let secrets = c.open(&self.ports)?;
+        let provider = Provider::of(integration.manifest()?, &c.config, &secrets)?;
+        let grant = refresh::client_grant(&provider, c)?;
+        let tokens = provider.ask(&self.ports, &grant).await;
+        let tokens = tokens.map_err(|f| f.into_error(&c.integration))?;
+        refresh::sealed(&self.ports, &provider, c, None, &tokens)
+    }
+
+    /// A connection that is checked and sealed, and not stored yet.
+    pub(super) async fn prepare_connection(&self, new: NewConnection, _actor: &str) -> Result<Connection> {
         let integration = self.integration(&new.integration).await?;
-        let (config, secrets) = self.checked(&integration, new.config)?;
+        let method = method_of(&integration, &new)?;
+        let (config, secrets) = match method {
+            Method::Fields => self.checked(&integration, new.config)?,
+            Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, new.config)?,
+        };
         let manifest = integration.manifest()?;
-        let connection = Connection::new(
+        let mut connection = Connection::new(
             &self.ports,
             id::new(Kind::Connection, self.ports.host),
             &manifest.name,
@@ -73,7 +121,10 @@ impl Hub<'_> {
             config,
             &secrets,
         )?;
-        connection::insert(&self.ports, &connection, actor).await?;
+        connection.method = method;
+        if method != Method::Fields {
+            connection.status = Status::PendingAuthentication;
+        }
         Ok(connection)
     }
 
@@ -89,6 +140,7 @@ impl Hub<'_> {
         let learned_at = fields
             .remove(LEARNED_AT)
             .filter(|_| !change.config.contains_key("webhook_secret"));
+        let made_by_hub = take_captured(&integration, &mut fields)?;
         for (name, secret) in found.open(&self.ports)? {
             fields.insert(name, json!(secret.expose()));
         }
@@ -98,7 +150,13 @@ impl Hub<'_> {
                 value => fields.insert(name, value),
             };
         }
-        let (mut config, secrets) = self.checked(&integration, fields)?;
+        let (mut config, secrets) = match found.method {
+            Method::Fields => self.checked(&integration, fields)?,
+            Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, fields)?,
+        };
+        if let Value::Object(members) = &mut config {
+            members.extend(made_by_hub);
+        }
         if let (Value::Object(members), Some(at)) = (&mut config, learned_at) {
             members.insert(LEARNED_AT.to_owned(), at);
         }
@@ -121,18 +179,87 @@ impl Hub<'_> {
         Ok(connection.open(&self.ports)?.remove("webhook_secret"))
     }
 
+    /// The same for a connection that lives on tokens: the app at the provider, and the parts of its URLs.
+    fn checked_oauth(&self, integration: &Integration, config: Map<String, Value>) -> Result<Checked> {
+        let manifest = integration.manifest()?;
+        let auth = manifest
+            .auth
+            .as_ref()
+            .ok_or_else(|| Error::Internal("OAuth without auth".into()))?;
+        let mut fields = config;
+        let mut secrets = BTreeMap::new();
+        let mut config = Map::new();
+        let receives = fields.keys().any(|name| is_webhook_field(manifest, name));
+        // One that only acts needs no setting of a webhook.
+        if let Some(webhook) = manifest.webhook.as_ref().filter(|_| receives) {
+            take_webhook_fields(&mut fields, &mut config, &mut secrets)?;
+            take_settings(webhook, &mut fields, &mut config, &mut secrets)?;
+        }
+        // Source 003 spells them the second way.
+        for (name, other) in [
+            ("client_id", "clientId"),
+            ("client_secret", "clientSecret"),
+            ("redirect_uri", "redirectUri"),
+        ] {
+            let given = fields.remove(name).or_else(|| fields.remove(other));
+            let at = format!("/config/{name}");
+            match given {
+                None => {}
+                Some(Value::String(text)) if !text.is_empty() && name == "client_secret" => {
+                    secrets.insert(name.to_owned(), Secret::new(text));
+                }
+                Some(Value::String(text)) if !text.is_empty() => {
+                    if name == "redirect_uri" {
+                        sign_in::sound_redirect_uri(&at, &text)?;
+                    }
+                    config.insert(name.to_owned(), json!(text));
+                }
+                Some(_) => return Err(Error::invalid(at, "must be a text that is not empty")),
+            }
+        }
+        for (name, value) in fields {
+            let at = format!("/config/{name}");
+            let text = value
+                .as_str()
+                .ok_or_else(|| Error::invalid(at.as_str(), "must be a text"))?;
+            match auth.parts().get(&name) {
+                Some(part) if part.from.is_none() => part::fits(&name, part, text)?,
+                None if name == "scope" && text.len() <= 4_000 => {}
+                _ => return Err(Error::invalid(at, "is not a setting of this integration's sign-in")),
+            }
+            config.insert(name, value);
+        }
+        if secrets.contains_key("client_secret") && !config.contains_key("client_id") {
+            return Err(Error::invalid(
+                "/config/client_id",
+                "is missing: a secret alone is of no use",
+            ));
+        }
+        let config = Value::Object(config);
+        // Whatever a URL still lacks is better known now than when somebody signs in.
+        for (name, part) in auth.parts() {
+            if part.from.is_none() {
+                part::fill(&format!("{{{name}}}"), auth.parts(), &config)?;
+            }
+        }
+        Ok((config, secrets))
+    }
+
     /// Splits settings into those that are secret and those that are not, each checked.
     fn checked(&self, integration: &Integration, config: Map<String, Value>) -> Result<Checked> {
         let manifest = integration.manifest()?;
         let mut fields = config;
         let mut secrets = BTreeMap::new();
         let mut config = Map::new();
-        if let Some(webhook) = &manifest.webhook {
+        let acts = manifest.auth.as_ref().is_some_and(Auth::has_fields) && !fields.is_empty();
+        let receives = !acts || fields.keys().any(|name| is_webhook_field(manifest, name));
+        // One that only acts needs no setting of a webhook.
+        if let Some(webhook) = manifest.webhook.as_ref().filter(|_| receives) {
             take_webhook_fields(&mut fields, &mut config, &mut secrets)?;
             take_settings(webhook, &mut fields, &mut config, &mut secrets)?;
         }
         match &manifest.auth {
-            Some(auth) => {
+            Some(auth) if auth.has_fields() => {
                 // A connection that only receives needs none of the fields that acting does.
                 if !fields.is_empty() || secrets.is_empty() {
                     integration.check_config(&Value::Object(fields.clone()))?;
@@ -142,22 +269,79 @@ impl Hub<'_> {
                         secrets.insert(name.to_owned(), Secret::new(text));
                     }
                 }
+                for (name, part) in auth.parts() {
+                    if let Some(text) = fields.get(name).and_then(Value::as_str) {
+                        part::fits(name, part, text)?;
+                    }
+                }
                 if let Some(base_url) = fields.get("base_url").and_then(Value::as_str) {
                     egress::check_public(base_url, settings::allow_private_network(self.ports.host))?;
                 }
             }
-            None if !fields.is_empty() => {
+            _ if !fields.is_empty() => {
                 let name = fields.keys().next().cloned().unwrap_or_default();
                 return Err(Error::invalid(
                     format!("/config/{name}"),
                     "is not a setting of this integration",
                 ));
             }
-            None => {}
+            _ => {}
         }
         config.extend(fields);
         Ok((Value::Object(config), secrets))
     }
+}
+
+/// How a new connection authorises: as it says, or in the first way that the integration has.
+fn method_of(integration: &Integration, new: &NewConnection) -> Result<Method> {
+    let manifest = integration.manifest()?;
+    let auth = manifest.auth.as_ref();
+    let oauth2 = auth.and_then(|a| a.oauth2.as_ref());
+    let no = |what: &str| Error::invalid("/auth", format!("the integration `{}` has no {what}", manifest.name));
+    match new.auth {
+        Some(Method::OAuth2) => match oauth2 {
+            Some(spec) if spec.authorize_url.is_some() || spec.device_url.is_some() => Ok(Method::OAuth2),
+            _ => Err(no("sign-in by OAuth")),
+        },
+        Some(Method::ClientCredentials) => match oauth2.and_then(|o| o.client_credentials.as_ref()) {
+            Some(_) => Ok(Method::ClientCredentials),
+            None => Err(no("client credentials")),
+        },
+        Some(Method::Fields) => Ok(Method::Fields),
+        None => {
+            let by_settings = auth.is_none_or(Auth::has_fields);
+            // One that only receives needs nobody's consent.
+            let receives = !new.config.is_empty() && new.config.keys().all(|name| is_webhook_field(manifest, name));
+            Ok(match oauth2 {
+                Some(spec) if !by_settings && !receives => match spec.authorize_url.is_some() {
+                    true => Method::OAuth2,
+                    false => Method::ClientCredentials,
+                },
+                _ => Method::Fields,
+            })
+        }
+    }
+}
+
+fn is_webhook_field(manifest: &Manifest, name: &str) -> bool {
+    WEBHOOK_FIELDS.iter().any(|(field, _)| *field == name)
+        || manifest.webhook.as_ref().is_some_and(|w| w.settings.contains_key(name))
+}
+
+/// Settings that the hub itself read when the account was connected, taken out of those that a person can change.
+fn take_captured(integration: &Integration, fields: &mut Map<String, Value>) -> Result<Map<String, Value>> {
+    let mut taken = Map::new();
+    let auth = integration.manifest()?.auth.as_ref();
+    let captured = auth
+        .into_iter()
+        .flat_map(|a| a.parts())
+        .filter(|(_, part)| part.from.is_some());
+    for name in captured.map(|(name, _)| name.as_str()).chain([REDIRECTED_TO]) {
+        if let Some(value) = fields.remove(name) {
+            taken.insert(name.to_owned(), value);
+        }
+    }
+    Ok(taken)
 }
 
 fn take_webhook_fields(

@@ -240,6 +240,7 @@ impl Hub<'_> {
             error: None,
             place: None,
             due_at: Some(now),
+            acted_as: None,
             created_at: now,
             updated_at: now,
         })

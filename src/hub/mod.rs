@@ -6,22 +6,29 @@ mod connect;
 mod converse;
 mod define;
 mod deliver;
+mod disconnect;
 mod dispatch;
+mod invite;
 mod metrics;
 mod receive;
 mod reject;
 mod replay;
 mod retention;
+mod rotate;
 mod seal;
+mod sign_in;
 mod stream;
 mod sweep;
+mod tokens;
 
 pub use callback::{Answer, Answered, Asked};
 pub use connect::{ConnectionChange, NewConnection};
 pub use deliver::run_of;
+pub use invite::NewLink;
 pub use receive::webhook_path;
 pub use reject::Captured;
 pub use seal::Verdict;
+pub use sign_in::Callback;
 
 use crate::action::run;
 use crate::error::Result;
@@ -68,13 +75,17 @@ impl<'a> Hub<'a> {
         Self { ports }
     }
 
-    /// Does what is due for an event, a delivery or a run. Calling it twice, or for something that is not due, does
+    /// Does what is due for an event, a delivery, a run or a connection's tokens. Calling it twice, or for something that is not due, does
     /// no harm: the database decides.
     pub async fn wake(&self, id: &str) -> Woken {
         let outcome = if id::is(Kind::Event, id) {
             self.dispatch(id).await
         } else if id::is(Kind::Delivery, id) {
             self.deliver(id).await
+        } else if id::is(Kind::Connection, id) {
+            self.keep_alive(id).await.map(|()| None)
+        } else if id.starts_with('{') {
+            self.rescue(id).await.map(|()| None)
         } else if id::is(Kind::Run, id) {
             run::execute(&self.ports, id).await
         } else if id::is(Kind::Replay, id) {

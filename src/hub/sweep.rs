@@ -1,7 +1,8 @@
 //! What cron does each minute: finds what was left behind.
 
+use super::sign_in;
 use super::{Hub, Woken};
-use crate::store::{delivery, event, idempotency, replay, run};
+use crate::store::{connect_link, delivery, event, idempotency, oauth_state, replay, run, token};
 use crate::time::MINUTE;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -23,9 +24,13 @@ impl Hub<'_> {
             delivery::due(now, PER_KIND),
             run::due(now, PER_KIND),
             replay::left_behind(now + -MINUTE, PER_KIND),
+            token::due(now, PER_KIND),
         ];
         statements.extend(self.purge_rejections());
         statements.push(idempotency::purge(now));
+        statements.push(oauth_state::purge(now));
+        // Whoever is at the provider when a link ends may still come back.
+        statements.extend(connect_link::purge(now + -sign_in::LASTS));
         let found = match self.ports.sql.batch(statements).await {
             Ok(found) => found,
             Err(error) => {
@@ -44,6 +49,12 @@ impl Hub<'_> {
         let refused = join_all(ids.iter().map(|id| self.try_wake(id))).await;
         let left: Vec<&str> = refused.into_iter().flatten().take(BY_ITSELF).collect();
         join_all(left.iter().map(|id| self.take_up(id))).await;
+        if let Err(error) = self.rotate_some().await {
+            let message = error.to_string();
+            self.ports
+                .host
+                .log(&json!({"level": "error", "job": "key_rotation", "message": message}));
+        }
         if !ids.is_empty() {
             let line = json!({"job": "sweep", "found": ids.len(), "by_itself": left.len()});
             self.ports.host.log(&line);

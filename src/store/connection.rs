@@ -1,14 +1,62 @@
 //! The table `connection`: accounts at services, their secrets sealed.
 
-use super::{audit, json_text};
+use super::{account_link, audit, json_text};
 use crate::credential::vault::{KeyRing, Place};
 use crate::error::{Error, Result};
 use crate::ports::{Ports, Stmt, read_row};
 use crate::secret::Secret;
 use crate::time::{MINUTE, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// Whether a connection can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Nobody has signed in for it yet.
+    PendingAuthentication,
+    /// It can.
+    Connected,
+    /// Its tokens ended: a person must sign in again.
+    ReauthRequired,
+}
+
+impl Status {
+    /// The name in the database and in replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PendingAuthentication => "PENDING_AUTHENTICATION",
+            Self::Connected => "CONNECTED",
+            Self::ReauthRequired => "REAUTH_REQUIRED",
+        }
+    }
+}
+
+/// How a connection authorises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// With its settings: a key, a password, a private key.
+    #[serde(rename = "fields")]
+    Fields,
+    /// With tokens that a person consented to.
+    #[serde(rename = "oauth2")]
+    OAuth2,
+    /// With tokens of the app's own.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+}
+
+impl Method {
+    /// The name in the database and in replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fields => "fields",
+            Self::OAuth2 => "oauth2",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+}
 
 /// An account at a service.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,14 +69,53 @@ pub struct Connection {
     pub name: String,
     /// The inside user or team that it belongs to.
     pub owner: Option<String>,
-    /// `CONNECTED`
-    pub status: String,
+    /// Whether it can be used.
+    pub status: Status,
     /// The fields that are not secret.
     #[serde(deserialize_with = "json_text")]
     pub config: Value,
     /// The fields that are, sealed.
     secrets: String,
     version: i64,
+    /// How it authorises.
+    pub method: Method,
+    /// Access and refresh token, sealed; see `store::token`.
+    #[serde(default)]
+    pub(crate) tokens: Option<String>,
+    /// Counts the writes of the tokens.
+    pub token_version: i64,
+    /// When the access token ends; none if nobody knows.
+    #[serde(default)]
+    pub token_expires_at: Option<Timestamp>,
+    /// When the tokens were given.
+    #[serde(default)]
+    pub token_given_at: Option<Timestamp>,
+    /// When the refresh token ends if it is not used.
+    #[serde(default)]
+    pub refresh_ends_at: Option<Timestamp>,
+    /// Granted scopes, separated by blanks.
+    #[serde(default)]
+    pub scopes: Option<String>,
+    /// The user's id at the service.
+    #[serde(default)]
+    pub user_id: Option<String>,
+    /// The user's name there.
+    #[serde(default)]
+    pub user_name: Option<String>,
+    /// When the person consented.
+    #[serde(default)]
+    pub connected_at: Option<Timestamp>,
+    /// When a refresh was begun whose answer was never stored.
+    #[serde(default)]
+    pub lost_at: Option<Timestamp>,
+    /// Refreshes that failed since the last that did not.
+    pub refresh_failures: i64,
+    /// When the next refresh makes sense.
+    #[serde(default)]
+    pub refresh_retry_at: Option<Timestamp>,
+    /// `{code, detail, at}` of the last failure.
+    #[serde(default, deserialize_with = "super::optional_json_text")]
+    pub last_error: Option<Value>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -47,14 +134,28 @@ impl Connection {
         secrets: &BTreeMap<String, Secret>,
     ) -> Result<Self> {
         let version = 1;
-        let sealed = seal(ports, &id, version, secrets)?;
+        let sealed = seal(ports, &id, integration, owner.as_deref(), version, secrets)?;
         let now = ports.host.now();
         Ok(Self {
             id,
             integration: integration.to_owned(),
             name,
             owner,
-            status: "CONNECTED".to_owned(),
+            status: Status::Connected,
+            method: Method::Fields,
+            tokens: None,
+            token_version: 0,
+            token_expires_at: None,
+            token_given_at: None,
+            refresh_ends_at: None,
+            scopes: None,
+            user_id: None,
+            user_name: None,
+            connected_at: None,
+            lost_at: None,
+            refresh_failures: 0,
+            refresh_retry_at: None,
+            last_error: None,
             config,
             secrets: sealed,
             version,
@@ -65,33 +166,50 @@ impl Connection {
 
     /// The secret fields.
     pub fn open(&self, ports: &Ports<'_>) -> Result<BTreeMap<String, Secret>> {
-        let text = KeyRing::from_settings(ports.host)?.open(&self.secrets, place(&self.id, self.version))?;
+        let ring = KeyRing::from_settings(ports.host)?;
+        let column = secrets_column(&self.integration, self.owner.as_deref());
+        let opened = ring.open(&self.secrets, place(&self.id, &column, self.version));
+        // Rows written before integration and owner were bound into the seal; their next change binds them.
+        let text = opened.or_else(|_| ring.open(&self.secrets, place(&self.id, "secrets", self.version)))?;
         serde_json::from_str(text.expose())
             .map_err(|_| Error::Internal(format!("the secrets of {} are not JSON", self.id)))
     }
 }
 
-fn seal(ports: &Ports<'_>, id: &str, version: i64, secrets: &BTreeMap<String, Secret>) -> Result<String> {
+/// What the seal binds besides the row: a row that is given another integration or owner does not open.
+pub fn secrets_column(integration: &str, owner: Option<&str>) -> String {
+    format!("secrets|{integration}|{}", owner.unwrap_or_default())
+}
+
+fn seal(
+    ports: &Ports<'_>,
+    id: &str,
+    integration: &str,
+    owner: Option<&str>,
+    version: i64,
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<String> {
     let exposed: BTreeMap<&str, &str> = secrets.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
     let text = serde_json::to_string(&exposed).map(Secret::new);
     let text = text.map_err(|e| Error::Internal(format!("secrets do not serialise: {e}")))?;
-    KeyRing::from_settings(ports.host)?.seal(&text, place(id, version), ports.host)
+    let column = secrets_column(integration, owner);
+    KeyRing::from_settings(ports.host)?.seal(&text, place(id, &column, version), ports.host)
 }
 
-fn place(id: &str, version: i64) -> Place<'_> {
+fn place<'a>(id: &'a str, column: &'a str, version: i64) -> Place<'a> {
     Place {
         table: "connection",
         id,
-        column: "secrets",
+        column,
         version,
     }
 }
 
-/// Stores a new connection, and notes who made it.
-pub async fn insert(ports: &Ports<'_>, c: &Connection, actor: &str) -> Result<()> {
+/// The statement that stores a new connection.
+pub fn insert_statement(c: &Connection) -> Stmt {
     let sql = "-- connection::insert
-INSERT INTO connection (id, integration, name, owner, status, config, secrets, version, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+INSERT INTO connection (id, integration, name, owner, status, config, secrets, version, created_at, updated_at, method)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let params = [
         c.id.as_str().into(),
         c.integration.as_str().into(),
@@ -103,10 +221,9 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         c.version.into(),
         c.created_at.into(),
         c.updated_at.into(),
+        c.method.as_str().into(),
     ];
-    let done = record(ports, c, actor, "connection.created");
-    ports.sql.batch(vec![Stmt::new(sql, params), done]).await?;
-    Ok(())
+    Stmt::new(sql, params)
 }
 
 /// The audit entry of what was done to a connection.
@@ -127,6 +244,11 @@ const WARM: i64 = MINUTE;
 
 fn cache_key(id: &str) -> String {
     format!("connection|{id}")
+}
+
+/// Forgets what this isolate remembers of a connection.
+pub fn forget_warm(ports: &Ports<'_>, id: &str) {
+    ports.cache.remove(&cache_key(id));
 }
 
 /// One connection, from the isolate's memory for up to a minute: deliveries then cost no look-up. Its secrets stay
@@ -151,7 +273,7 @@ pub async fn learn(ports: &Ports<'_>, c: &Connection, secret: Secret) -> Result<
     let mut secrets = c.open(ports)?;
     secrets.insert("webhook_secret".to_owned(), secret);
     let version = c.version + 1;
-    let sealed = seal(ports, &c.id, version, &secrets)?;
+    let sealed = seal(ports, &c.id, &c.integration, c.owner.as_deref(), version, &secrets)?;
     let sql = "-- connection::learn
 UPDATE connection SET secrets = ?2, version = ?3, updated_at = ?4,
   config = json_set(config, '$.webhook_secret_learned_at', ?5)
@@ -181,7 +303,7 @@ pub async fn change(
     let changed = Connection {
         name,
         config,
-        secrets: seal(ports, &c.id, c.version + 1, secrets)?,
+        secrets: seal(ports, &c.id, &c.integration, c.owner.as_deref(), c.version + 1, secrets)?,
         version: c.version + 1,
         updated_at: ports.host.now(),
         ..c.clone()
@@ -227,12 +349,26 @@ SELECT * FROM connection WHERE (?1 IS NULL OR id < ?1) AND (?3 IS NULL OR owner 
     ports.sql.rows(Stmt::new(sql, params)).await
 }
 
-/// Forgets one with its secrets, and notes who did it.
-pub async fn delete(ports: &Ports<'_>, c: &Connection, actor: &str) -> Result<()> {
+/// Forgets one with its secrets and the sign-ins under way for it, and notes who did it.
+pub async fn delete(ports: &Ports<'_>, c: &Connection, actor: &str, detail: &Value) -> Result<()> {
     let sql = "-- connection::delete\nDELETE FROM connection WHERE id = ?1";
     ports.cache.remove(&cache_key(&c.id));
-    let done = record(ports, c, actor, "connection.deleted");
-    let statements = vec![Stmt::new(sql, [c.id.as_str().into()]), done];
+    let done = audit::Entry {
+        actor,
+        act: "connection.deleted",
+        subject: &c.id,
+        owner: c.owner.as_deref(),
+        detail,
+    };
+    let sign_ins = "-- connection::delete_sign_ins\nDELETE FROM oauth_state WHERE connection_id = ?1";
+    let invitations = "-- connection::delete_links\nDELETE FROM connect_link WHERE connection_id = ?1";
+    let statements = vec![
+        Stmt::new(sql, [c.id.as_str().into()]),
+        Stmt::new(sign_ins, [c.id.as_str().into()]),
+        Stmt::new(invitations, [c.id.as_str().into()]),
+        account_link::forget_connection(&c.id),
+        audit::append(ports.host, done),
+    ];
     ports.sql.batch(statements).await?;
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! One file per table: the SQL beside the function that runs it. Statements are constants of the program.
 
+pub mod account_link;
 pub mod audit;
 pub mod budget;
+pub mod connect_link;
 pub mod connection;
 pub mod conversation;
 pub mod definition;
@@ -11,10 +13,13 @@ pub mod event;
 pub mod idempotency;
 pub mod key;
 pub mod metrics;
+pub mod oauth_state;
 pub mod rejection;
 pub mod replay;
+pub mod rotation;
 pub mod run;
 pub mod search;
+pub mod token;
 
 use crate::error::Result;
 use crate::ports::{Ports, Stmt};

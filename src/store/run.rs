@@ -1,6 +1,6 @@
 //! The table `run`: calls of actions, each begun in the database before it is begun at the service.
 
-use super::{json_text, optional_json_text, truth};
+use super::{audit, json_text, optional_json_text, truth};
 use crate::error::Result;
 use crate::ports::{Ports, Stmt};
 use crate::time::Timestamp;
@@ -89,6 +89,9 @@ pub struct Run {
     pub place: Option<String>,
     /// The next try.
     pub due_at: Option<Timestamp>,
+    /// Whose credential acted: a connection's id, or `app:{integration}`. None: none has yet.
+    #[serde(default)]
+    pub acted_as: Option<String>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -161,7 +164,7 @@ pub async fn lease(ports: &Ports<'_>, id: &str, holder: &str, until: Timestamp, 
 
 const FINISH: &str = "-- run::finish
 UPDATE run SET status = ?3, unsettled = ?4, attempts = ?5, result = ?6, error = ?7, due_at = ?8, updated_at = ?9,
-  place = ?10, lease_by = NULL, lease_until = NULL
+  place = ?10, acted_as = COALESCE(?11, acted_as), lease_by = NULL, lease_until = NULL
 WHERE id = ?1 AND lease_by = ?2";
 
 const NEXT: &str = "-- run::next
@@ -170,8 +173,16 @@ WHERE run.id = ?1 AND run.status NOT IN ('pending', 'running') AND later.status 
 ORDER BY later.seq LIMIT 1";
 
 /// Stores what a try came to, if `holder` still has the claim. Gives the id of the run that waited for this one, if it
-/// is over.
+/// is over. Where a request went out, the use of its credential is noted.
 pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option<String>> {
+    // Only a request that was answered is known to have used it.
+    let used = run.attempts.last().is_some_and(|a| a.status.is_some());
+    let whose = || {
+        run.connection_id
+            .clone()
+            .unwrap_or_else(|| format!("app:{}", run.integration))
+    };
+    let account = used.then(|| run.acted_as.clone().unwrap_or_else(whose));
     let params = [
         run.id.as_str().into(),
         holder.into(),
@@ -183,8 +194,20 @@ pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option
         run.due_at.into(),
         run.updated_at.into(),
         run.place.as_deref().into(),
+        account.as_deref().into(),
     ];
-    let statements = vec![Stmt::new(FINISH, params), Stmt::new(NEXT, [run.id.as_str().into()])];
+    let mut statements = vec![Stmt::new(FINISH, params)];
+    if let Some(account) = &account {
+        let entry = audit::Entry {
+            actor: audit::HUB,
+            act: "credential.used",
+            subject: account,
+            owner: run.owner.as_deref(),
+            detail: &json!({"run_id": run.id, "integration": run.integration, "action": run.action}),
+        };
+        statements.push(audit::append(ports.host, entry));
+    }
+    statements.push(Stmt::new(NEXT, [run.id.as_str().into()]));
     let rows = ports.sql.batch(statements).await?.pop().unwrap_or_default();
     let id = rows.first().and_then(|row| row.get("id")?.as_str());
     Ok(id.map(str::to_owned))
