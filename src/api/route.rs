@@ -410,12 +410,14 @@ pub fn find(method: Method, path: &str) -> Result<Matched<'_>> {
     let wanted = if method == Method::Head { Method::Get } else { method };
     // Which methods a webhook comes with is for its manifest to say: a few services shake hands with GET or OPTIONS.
     let fits = |entry: &Entry| entry.method == wanted || entry.name == Route::Receive;
-    if let Some((route, params)) = fitting(path).find(|(entry, _)| fits(entry)) {
+    let found = fitting(path)
+        .find(|(entry, params)| fits(entry) && (entry.name == Route::Receive || !is_named(path, params.len())));
+    if let Some((route, params)) = found {
         let allow = String::new();
         return Ok(Matched { route, allow, params });
     }
     let allow = allowed(path);
-    match fitting(path).next() {
+    match closest(path).next() {
         Some((route, params)) if method == Method::Options => Ok(Matched { route, allow, params }),
         Some(_) => Err(Error::MethodNotAllowed { allow }),
         None => Err(Error::NotFound("route of this path; the README lists them".into())),
@@ -426,6 +428,16 @@ fn fitting(path: &str) -> impl Iterator<Item = (&'static Entry, Vec<(&'static st
     ROUTES
         .iter()
         .filter_map(move |entry| Some((entry, params(entry.pattern, path)?)))
+}
+
+/// Whether a line names this path with fewer parameters: `/events/replay` is no event's id.
+fn is_named(path: &str, parameters: usize) -> bool {
+    parameters > 0 && fitting(path).any(|(_, params)| params.len() < parameters)
+}
+
+/// The lines that fit a path with the fewest parameters.
+fn closest(path: &str) -> impl Iterator<Item = (&'static Entry, Vec<(&'static str, &str)>)> {
+    fitting(path).filter(move |(_, params)| !is_named(path, params.len()))
 }
 
 fn params<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
@@ -444,7 +456,7 @@ fn params<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str,
 
 fn allowed(path: &str) -> String {
     let mut methods: Vec<&str> = Vec::new();
-    for (entry, _) in fitting(path) {
+    for (entry, _) in closest(path) {
         methods.push(entry.method.as_str());
         if entry.method == Method::Get {
             methods.push("HEAD");
@@ -476,6 +488,12 @@ mod tests {
         ] {
             assert!(matches!(found(Method::Get, path), Err(Error::NotFound(_))), "{path}");
         }
+        // What is named is not an id.
+        let allow = "GET, HEAD, OPTIONS".to_owned();
+        assert_eq!(
+            found(Method::Patch, "/api/v1/events/stream"),
+            Err(Error::MethodNotAllowed { allow })
+        );
         let allow = "GET, HEAD, PATCH, DELETE, OPTIONS".to_owned();
         assert_eq!(
             found(Method::Put, "/api/v1/destinations/x"),

@@ -2068,7 +2068,6 @@ export interface operations {
             query?: {
                 /** @description The `next_cursor` of the part before. */
                 cursor?: string;
-                limit?: number;
             };
             header?: never;
             path?: never;
