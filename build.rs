@@ -1,5 +1,7 @@
 //! Finds the integrations: writes the registry's table and compiles the schemas of their actions.
 //!
+//! A `handler.rs` in the folder becomes a module of the registry, by its path.
+//!
 //! Every folder in `integrations/` with a `manifest.json` becomes an entry, so that a service is added by adding its
 //! folder. Schemas are compiled by `jsonschema`'s macro at build time: a request pays for checking alone.
 
@@ -77,7 +79,7 @@ fn write_entry(folder: &Path, name: &str, out: &Path, entries: &mut String, vali
         fs::write(&path, schema.to_string())?;
         writeln!(
             structs,
-            "    #[jsonschema::validator(path = {:?}, draft = Draft202012, methods = {{ is_valid = false, validate = false }})]\n    pub struct V{index};",
+            "    #[jsonschema::validator(path = {:?}, draft = Draft202012, validate_formats = true, methods = {{ is_valid = false, validate = false }})]\n    pub struct V{index};",
             path.display().to_string()
         )?;
         writeln!(
@@ -85,12 +87,23 @@ fn write_entry(folder: &Path, name: &str, out: &Path, entries: &mut String, vali
             "            ({key:?}, |v| field_errors({module}::V{index}::iter_errors(v))),"
         )?;
     }
+    let handler = folder.join("handler.rs");
+    let mut instance = "None".to_owned();
+    if handler.is_file() {
+        println!("cargo:rerun-if-changed={}", handler.display());
+        writeln!(
+            validators,
+            "#[path = {:?}]\nmod {module}_handler;",
+            handler.display().to_string()
+        )?;
+        instance = format!("Some(&{module}_handler::INTEGRATION)");
+    }
     if !structs.is_empty() {
         writeln!(validators, "mod {module} {{\n{structs}}}")?;
     }
     writeln!(
         entries,
-        "    Entry {{\n        name: {name:?},\n        text: include_str!({:?}),\n        manifest: OnceLock::new(),\n        checks: &[\n{checks}        ],\n    }},",
+        "    Entry {{\n        name: {name:?},\n        text: include_str!({:?}),\n        manifest: OnceLock::new(),\n        handler: {instance},\n        checks: &[\n{checks}        ],\n    }},",
         file.display().to_string()
     )?;
     Ok(())

@@ -79,6 +79,6 @@ function files(path) {
 }
 
 // Fixtures and prose never reach the wasm: build.rs makes tests of the first alone.
-const isInput = (name) => name !== 'fixtures' && !name.endsWith('.md');
+const isInput = (name) => name !== 'fixtures' && name !== 'calls' && !name.endsWith('.md');
 
 await main(import.meta.url, () => build());

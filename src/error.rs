@@ -103,6 +103,12 @@ pub enum Error {
     /// The service refused or answered nonsense.
     #[error("{0}")]
     Upstream(String),
+    /// The service did it, but its answer is not as the action's schema says.
+    #[error("the service did it, but its answer does not fit the action's schema")]
+    Unfit {
+        /// Each offending place of the result.
+        errors: Vec<FieldError>,
+    },
     /// Something is missing or out of reach for now; a later try can succeed.
     #[error("{detail}")]
     Temporary {
@@ -186,7 +192,7 @@ impl Error {
             Self::SsrfBlocked(_) => Code::SsrfBlocked,
             Self::RateLimit { .. } => Code::RateLimit,
             Self::ReauthRequired(_) => Code::ReauthRequired,
-            Self::Upstream(_) => Code::Upstream,
+            Self::Upstream(_) | Self::Unfit { .. } => Code::Upstream,
             Self::Temporary { .. } => Code::Temporary,
             Self::Timeout(_) => Code::Timeout,
             Self::Internal(_) => Code::Internal,
@@ -222,6 +228,7 @@ impl Error {
             | Self::SsrfBlocked(_)
             | Self::ReauthRequired(_)
             | Self::Upstream(_)
+            | Self::Unfit { .. }
             | Self::Timeout(_)
             | Self::Internal(_) => None,
         }

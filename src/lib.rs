@@ -20,6 +20,8 @@ pub mod oauth;
 pub mod ports;
 pub mod problem;
 pub mod registry;
+pub mod schema;
+pub mod sdk;
 pub mod secret;
 pub mod settings;
 pub mod store;

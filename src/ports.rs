@@ -284,6 +284,32 @@ pub trait Timer {
     async fn sleep(&self, millis: u32);
 }
 
+/// Why a script gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ScriptError {
+    /// There is nowhere to run it.
+    #[error("JavaScript transforms are off: this deployment has no `LOADER` binding (see docs/actions.md)")]
+    Off,
+    /// It threw, or is no script with a function `transform`. The words are its own.
+    #[error("the transform failed: {0}")]
+    Failed(String),
+}
+
+impl From<ScriptError> for crate::Error {
+    fn from(error: ScriptError) -> Self {
+        Self::validation(error.to_string())
+    }
+}
+
+/// A place to run JavaScript of definitions in, apart from everything: no network, no bindings, no state.
+#[async_trait(?Send)]
+pub trait Scripts {
+    /// Whether there is one.
+    fn is_on(&self) -> bool;
+    /// What `function transform(input)` in `source` returns for this input.
+    async fn transform(&self, source: &str, input: &Value) -> Result<Value, ScriptError>;
+}
+
 /// Every port, as one argument.
 #[derive(Clone, Copy)]
 #[expect(missing_docs, reason = "each field is the port it is named after")]
@@ -299,6 +325,7 @@ pub struct Ports<'a> {
     pub limiter: &'a dyn Limiter,
     pub tally: &'a dyn Tally,
     pub timer: &'a dyn Timer,
+    pub scripts: &'a dyn Scripts,
 }
 
 /// A request's body that has not been read yet.

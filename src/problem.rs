@@ -20,7 +20,7 @@ struct Problem<'a> {
 /// The reply for `error`: status, `application/problem+json`, and the headers that belong to it.
 pub fn respond(error: &Error, trace_id: &str) -> Response {
     let errors = match error {
-        Error::Validation { errors, .. } if !errors.is_empty() => Some(errors.as_slice()),
+        Error::Validation { errors, .. } | Error::Unfit { errors } if !errors.is_empty() => Some(errors.as_slice()),
         _ => None,
     };
     let code = error.code();

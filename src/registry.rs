@@ -4,7 +4,12 @@
 
 use crate::error::{Error, FieldError, Origin, Result};
 use crate::manifest::Manifest;
+use crate::schema;
+use crate::sdk;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -20,6 +25,8 @@ pub struct Entry {
     /// Its manifest as written.
     pub text: &'static str,
     manifest: OnceLock<Result<Manifest>>,
+    /// The folder's `handler.rs`, where it has one.
+    pub handler: Option<&'static dyn sdk::Integration>,
     /// Validators compiled at build time, by what they check: `config`, `input:<action>`, `output:<action>`.
     checks: &'static [(&'static str, Check)],
 }
@@ -52,22 +59,29 @@ impl Entry {
         let Some((_, check)) = self.checks.iter().find(|(k, _)| *k == key) else {
             return Ok(());
         };
-        let mut errors = check(value);
+        let errors = check(value);
         if errors.is_empty() {
             return Ok(());
         }
-        for error in &mut errors {
-            error.source = source;
-        }
-        let detail = match source {
-            Origin::Input => "the inputs do not fit the action's schema",
-            Origin::Output => "the service's answer does not fit the action's schema",
-            Origin::Config => "the configuration does not fit the integration's schema",
-        };
-        Err(Error::Validation {
-            detail: detail.to_owned(),
+        Err(unfit(errors, source))
+    }
+}
+
+/// The error for a document that does not fit its schema. An answer that does not is the service's fault.
+fn unfit(mut errors: Vec<FieldError>, source: Origin) -> Error {
+    for error in &mut errors {
+        error.source = source;
+    }
+    match source {
+        Origin::Input => Error::Validation {
+            detail: "the inputs do not fit the action's schema".into(),
             errors,
-        })
+        },
+        Origin::Config => Error::Validation {
+            detail: "the configuration does not fit the integration's schema".into(),
+            errors,
+        },
+        Origin::Output => Error::Unfit { errors },
     }
 }
 
@@ -76,8 +90,73 @@ impl Entry {
 pub enum Integration {
     /// Part of the program.
     BuiltIn(&'static Entry),
-    /// Posted by a user: webhooks alone.
-    Posted(Rc<Manifest>),
+    /// Posted by a user.
+    Posted(Rc<Posted>),
+}
+
+/// An integration that a user posted.
+pub struct Posted {
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+/// Most posted integrations that an isolate keeps.
+const MAX_POSTED: usize = 64;
+
+thread_local! {
+    static POSTED: RefCell<HashMap<String, Rc<Posted>>> = RefCell::default();
+}
+
+/// The posted integration of this text, parsed once per isolate.
+pub fn posted(text: &str) -> Result<Rc<Posted>> {
+    let hash = hex::encode(Sha256::digest(text));
+    if let Some(known) = POSTED.with_borrow(|all| all.get(&hash).cloned()) {
+        return Ok(known);
+    }
+    let fresh = Rc::new(Posted::new(Manifest::parse(text)?));
+    POSTED.with_borrow_mut(|all| {
+        if all.len() >= MAX_POSTED {
+            all.clear();
+        }
+        all.insert(hash, fresh.clone());
+    });
+    Ok(fresh)
+}
+
+impl Posted {
+    /// From its manifest.
+    pub fn new(manifest: Manifest) -> Self {
+        Self { manifest }
+    }
+
+    /// Looks every schema through, for the errors of one that is none or that cannot be checked whole.
+    pub fn check_schemas(&self) -> Result<()> {
+        if let Some(auth) = &self.manifest.auth {
+            schema::check(&auth.fields).map_err(|e| Error::invalid("/auth/fields", e))?;
+        }
+        for (name, action) in &self.manifest.actions {
+            let at = format!("/actions/{name}");
+            schema::check(&action.input_schema).map_err(|e| Error::invalid(format!("{at}/input_schema"), e))?;
+            schema::check(&action.output_schema).map_err(|e| Error::invalid(format!("{at}/output_schema"), e))?;
+        }
+        Ok(())
+    }
+}
+
+fn checked(schema: &Value, value: &Value, source: Origin) -> Result<()> {
+    let violations = schema::violations(schema, value).into_iter();
+    let errors: Vec<FieldError> = violations
+        .map(|v| FieldError {
+            pointer: v.pointer,
+            message: v.message,
+            source,
+        })
+        .collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(unfit(errors, source))
+    }
 }
 
 impl Integration {
@@ -85,16 +164,46 @@ impl Integration {
     pub fn manifest(&self) -> Result<&Manifest> {
         match self {
             Self::BuiltIn(entry) => entry.manifest(),
-            Self::Posted(manifest) => Ok(manifest),
+            Self::Posted(posted) => Ok(&posted.manifest),
         }
     }
 
-    /// Checks the settings of a connection against `auth.fields`. Posted ones have none.
+    /// Checks the settings of a connection against `auth.fields`.
     pub fn check_config(&self, config: &Value) -> Result<()> {
         match self {
             Self::BuiltIn(entry) => entry.check_config(config),
-            Self::Posted(_) => Ok(()),
+            Self::Posted(posted) => match &posted.manifest.auth {
+                Some(auth) => checked(&auth.fields, config, Origin::Config),
+                None => Ok(()),
+            },
         }
+    }
+
+    /// Checks the inputs of an action against its schema.
+    pub fn check_inputs(&self, action: &str, inputs: &Value) -> Result<()> {
+        match self {
+            Self::BuiltIn(entry) => entry.check_inputs(action, inputs),
+            Self::Posted(posted) => {
+                let schema = &posted.manifest.action(action)?.input_schema;
+                checked(schema, inputs, Origin::Input)
+            }
+        }
+    }
+
+    /// Checks the result of an action against its schema.
+    pub fn check_output(&self, action: &str, output: &Value) -> Result<()> {
+        match self {
+            Self::BuiltIn(entry) => entry.check_output(action, output),
+            Self::Posted(posted) => {
+                let schema = &posted.manifest.action(action)?.output_schema;
+                checked(schema, output, Origin::Output)
+            }
+        }
+    }
+
+    /// The folder's handler, where it has one.
+    pub fn handler(&self) -> Option<&'static dyn sdk::Integration> {
+        self.built_in()?.handler
     }
 
     /// The built-in entry, for what posted ones cannot do.

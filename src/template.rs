@@ -83,6 +83,14 @@ impl Template {
         self.join(self.parts()?, scope, write_url)
     }
 
+    /// Its value as an absolute URL: as it is where the text is one expression, else like [`Template::url_part`].
+    pub fn absolute_url(&self, scope: &Scope) -> Result<String> {
+        match self.parts()? {
+            parts @ [Part::Expression(_)] => self.join(parts, scope, write_plain),
+            parts => self.join(parts, scope, write_url),
+        }
+    }
+
     fn join(&self, parts: &[Part], scope: &Scope, write: Write) -> Result<String> {
         let mut text = String::with_capacity(self.source.len());
         for part in parts {
@@ -191,6 +199,9 @@ impl JsonTemplate {
         }
     }
 }
+
+/// Makes a scope of names besides those that it knows itself.
+pub type ScopeOf<'f> = dyn Fn(&[(&str, &Value)]) -> Scope + 'f;
 
 /// The names that an expression can use.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 7] = [
         "delivery",
         "settings",
     ],
-    &["registry", "manifest", "template", "store", "markup"],
+    &["registry", "manifest", "template", "store", "markup", "sdk", "schema"],
     &["ports", "trace", "problem"],
     &["http", "secret", "time", "id", "error"],
 ];

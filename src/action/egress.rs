@@ -10,7 +10,7 @@ pub struct Origin {
     pub secure: bool,
     /// The host in lower case, without a trailing dot; an IPv6 address without its brackets.
     pub host: String,
-    /// The port, if one is named.
+    /// The port, if it is not the scheme's own.
     pub port: Option<u16>,
 }
 
@@ -39,6 +39,8 @@ pub fn origin(url: &str) -> Result<Origin> {
     if host.is_empty() || host.contains("..") || (!is_v6 && !host.bytes().all(plain)) {
         return Err(refuse("its host is malformed"));
     }
+    // Written or left out, the scheme's own port is the same origin.
+    let port = port.filter(|p| *p != if secure { 443 } else { 80 });
     Ok(Origin { secure, host, port })
 }
 
@@ -61,19 +63,55 @@ pub fn check_public(url: &str, allow_private: bool) -> Result<Origin> {
     Ok(origin)
 }
 
-/// Whether a request that carries a credential may go to this URL: additionally, its host is one of `hosts` or that
-/// of the connection's base URL.
-pub fn check_credentialed(url: &str, hosts: &[String], base_url: &str, allow_private: bool) -> Result<()> {
+/// Whether a request that carries a credential may go to this URL: additionally, its host is one of `hosts`, or its
+/// origin one of those that the connection names.
+pub fn check_credentialed(url: &str, hosts: &[String], own: &[Origin], allow_private: bool) -> Result<()> {
     let target = check_public(url, allow_private)?;
-    let base = origin(base_url)?;
     let named = hosts.iter().any(|h| h.eq_ignore_ascii_case(&target.host));
-    if target == base || (named && target.secure && target.port.is_none_or(|p| p == 443)) {
+    if own.contains(&target) || (named && target.secure && target.port.is_none()) {
         return Ok(());
     }
     Err(Error::SsrfBlocked(format!(
         "a request with a credential may not go to `{}`",
         target.host
     )))
+}
+
+/// The origin of a URL, or of a host name without a scheme, which means https.
+pub fn origin_of_host(text: &str) -> Result<Origin> {
+    if text.contains("://") {
+        origin(text)
+    } else {
+        origin(&format!("https://{text}"))
+    }
+}
+
+/// The URL that a `Location` means (RFC 3986, 5.2), seen from `base`. None for what is no http(s) URL.
+pub fn resolve(base: &str, location: &str) -> Option<String> {
+    let location = location.split('#').next()?.trim();
+    let lower = location.to_ascii_lowercase();
+    if let Some(rest) = ["https://", "http://"].iter().find(|s| lower.starts_with(**s)) {
+        return Some(format!("{rest}{}", location.get(rest.len()..)?));
+    }
+    let (scheme, rest) = base.split_once("://")?;
+    if let Some(network) = location.strip_prefix("//") {
+        return Some(format!("{scheme}://{network}"));
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = (rest.get(..end)?, rest.get(end..)?);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    if location.starts_with('/') {
+        return Some(format!("{scheme}://{authority}{location}"));
+    }
+    // A colon before the first slash makes it a scheme that is not http.
+    if location.is_empty() || location.split(['/', '?']).next()?.contains(':') {
+        return None;
+    }
+    if location.starts_with('?') {
+        return Some(format!("{scheme}://{authority}{path}{location}"));
+    }
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    Some(format!("{scheme}://{authority}{folder}/{location}"))
 }
 
 /// Whether the URL's host is this machine.
@@ -243,8 +281,8 @@ mod tests {
     #[test]
     fn a_credential_goes_to_its_own_hosts_only() {
         let hosts = vec!["api.example.com".to_owned()];
-        let base = "https://ghe.corp.example:8443/api/v3";
-        let allowed = |url| check_credentialed(url, &hosts, base, false).is_ok();
+        let own = [origin("https://ghe.corp.example:8443/api/v3").unwrap()];
+        let allowed = |url| check_credentialed(url, &hosts, &own, false).is_ok();
 
         assert!(allowed("https://api.example.com/x"));
         assert!(allowed("https://ghe.corp.example:8443/api/v3/x"));
@@ -252,6 +290,29 @@ mod tests {
         assert!(!allowed("https://api.example.com:8443/x"));
         assert!(!allowed("https://api.example.com.evil.com/x"));
         assert!(!allowed("https://evil.com/https://api.example.com"));
+    }
+
+    #[test]
+    fn a_location_is_resolved_from_where_it_was_said() {
+        let base = "https://a.example.com:8443/x/y?z=1";
+        let cases = [
+            ("https://b.example.com/1", Some("https://b.example.com/1")),
+            ("HTTPS://b.example.com/1#f", Some("https://b.example.com/1")),
+            ("//b.example.com/1", Some("https://b.example.com/1")),
+            ("/1?q", Some("https://a.example.com:8443/1?q")),
+            ("1", Some("https://a.example.com:8443/x/1")),
+            ("?q=2", Some("https://a.example.com:8443/x/y?q=2")),
+            ("ftp://b.example.com", None),
+            ("javascript:alert(1)", None),
+            ("", None),
+        ];
+        for (location, expected) in cases {
+            assert_eq!(resolve(base, location).as_deref(), expected, "{location}");
+        }
+        assert_eq!(
+            resolve("https://a.example.com", "1").as_deref(),
+            Some("https://a.example.com/1")
+        );
     }
 
     #[test]

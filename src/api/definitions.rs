@@ -8,11 +8,15 @@ use crate::id::{self, Kind};
 use crate::store::definition::{self, Definition};
 use serde_json::{Value, json};
 
-/// Takes a manifest whose `webhook` describes a service.
+/// Takes a manifest, a definition of source 003 or a `config.json` of source 002.
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let manifest: Value = json_body(call).await?;
-    let definition = call.hub.define(&manifest, call.actor()).await?;
-    Ok(Response::json(201, &show(&definition)))
+    let (definition, warnings) = call.hub.define(&manifest, call.actor()).await?;
+    let mut shown = show(&definition);
+    if let (false, Some(members)) = (warnings.is_empty(), shown.as_object_mut()) {
+        members.insert("warnings".into(), json!(warnings));
+    }
+    Ok(Response::json(201, &shown))
 }
 
 /// A page, newest first.

@@ -1,6 +1,7 @@
 //! HTTP in: routes as data, who may call them, and replies. Natively testable; no framework.
 
 mod account_links;
+mod actions;
 mod audit;
 mod callback;
 mod connections;
@@ -165,6 +166,10 @@ async fn answer(call: &Call<'_>) -> Result<Response> {
         Route::ListRejections => rejections::list(call).await,
         Route::ReleaseRejection => rejections::release(call).await,
         Route::Explain => rejections::explain(call).await,
+        Route::ActConnection => actions::of_connection(call).await,
+        Route::ActBatch => actions::batch(call).await,
+        Route::ActIntegration => actions::of_integration(call).await,
+        Route::ExecuteMethod => actions::execute(call).await,
         Route::ListRuns => runs::list(call).await,
         Route::ShowRun => runs::show(call).await,
         Route::CreateKey => keys::create(call).await,

@@ -63,6 +63,10 @@ pub enum Route {
     DeleteAccountLink,
     ListIntegrations,
     ShowIntegration,
+    ActConnection,
+    ActBatch,
+    ActIntegration,
+    ExecuteMethod,
     ListRuns,
     ShowRun,
     CreateDefinition,
@@ -87,7 +91,12 @@ impl Entry {
     /// Whether an `Idempotency-Key` makes a call safe to repeat by keeping its reply. The callback has a ledger of its
     /// own, which knows what was done.
     pub fn keeps_replies(&self) -> bool {
-        self.method == Method::Post && matches!(self.access, Access::Needs(_))
+        // Calls of actions have a ledger of their own, which knows more: whether one whose answer was lost took effect.
+        let own = matches!(
+            self.name,
+            Route::ActConnection | Route::ActBatch | Route::ActIntegration | Route::ExecuteMethod
+        );
+        self.method == Method::Post && matches!(self.access, Access::Needs(_)) && !own
     }
 }
 
@@ -259,6 +268,30 @@ pub static ROUTES: &[Entry] = &[
         Route::ReleaseRejection,
     ),
     entry(Post, "/api/v1/webhooks/explain", Needs(Admin), Route::Explain),
+    entry(
+        Post,
+        "/api/v1/connections/{id}/actions/{action}",
+        Needs(ActionsExecute),
+        Route::ActConnection,
+    ),
+    entry(
+        Post,
+        "/api/v1/connections/{id}/actions",
+        Needs(ActionsExecute),
+        Route::ActBatch,
+    ),
+    entry(
+        Post,
+        "/api/v1/integrations/{name}/actions/{action}",
+        Needs(ActionsExecute),
+        Route::ActIntegration,
+    ),
+    entry(
+        Post,
+        "/api/v1/integration-instances/{id}/methods/{method}/execute",
+        Needs(ActionsExecute),
+        Route::ExecuteMethod,
+    ),
     entry(Get, "/api/v1/runs", Needs(ActionsExecute), Route::ListRuns),
     entry(Get, "/api/v1/runs/{id}", Needs(ActionsExecute), Route::ShowRun),
     entry(Post, "/api/v1/keys", Needs(Admin), Route::CreateKey),

@@ -98,6 +98,18 @@ impl Credential {
         })
     }
 
+    /// Of nobody, for integrations without accounts.
+    pub fn of_nobody(manifest: &Manifest, host: &dyn Host) -> Result<Self> {
+        Ok(Self {
+            source: format!("app:{}", manifest.name),
+            base_url: base_url(manifest, &Value::Null, host)?,
+            config: Value::Object(Map::new()),
+            secrets: BTreeMap::new(),
+            account: None,
+            grant: None,
+        })
+    }
+
     /// The names that templates of requests see. No secret is among them.
     pub fn scope(&self, more: &[(&str, &Value)]) -> Scope {
         let account = json!(self.account);
@@ -211,15 +223,20 @@ pub fn auth(manifest: &Manifest) -> Result<&Auth> {
 }
 
 fn base_url(manifest: &Manifest, config: &Value, host: &dyn Host) -> Result<String> {
-    let own = config.get("base_url").and_then(Value::as_str).map(str::to_owned);
+    let fields = manifest.auth.iter().flat_map(Auth::host_fields);
+    let mut named = ["base_url"].into_iter().chain(fields);
+    let own = named.find_map(|field| config.get(field)?.as_str().map(str::to_owned));
     if let Some(url) = own.or_else(|| host.var(&manifest.setting("API_BASE_URL")).filter(|v| !v.is_empty())) {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    let missing = || Error::validation(format!("the integration `{}` has no base URL", manifest.name));
-    let url = manifest.base_url.as_ref().ok_or_else(missing)?;
+    // Without one, requests name their URLs themselves.
+    let Some(url) = &manifest.base_url else {
+        return Ok(String::new());
+    };
     if !url.contains('{') {
         return Ok(url.trim_end_matches('/').to_owned());
     }
+    let missing = || Error::validation(format!("the base URL of `{}` needs settings of `auth`", manifest.name));
     let parts = manifest.auth.as_ref().map(Auth::parts).ok_or_else(missing)?;
     let url = part::url(url, parts, config, settings::allow_private_network(host))?;
     Ok(url.trim_end_matches('/').to_owned())

@@ -3,7 +3,7 @@
 use super::grant::Provider;
 use super::{Credential, jwt, refresh};
 use crate::action::call::{self, Outcome};
-use crate::action::retry::{self, Verdict};
+use crate::action::retry::{self, Again, Verdict};
 use crate::error::{Error, Result};
 use crate::http::Response;
 use crate::manifest::Manifest;
@@ -91,7 +91,7 @@ async fn obtain(
 fn refused(manifest: &Manifest, reply: &Response, now: Timestamp) -> Error {
     let (service, status) = (&manifest.name, reply.status);
     let outcome = Outcome::Reply(reply.clone());
-    if let Verdict::Again { wait, .. } = retry::judge(&outcome, &[], manifest.rate_limit.as_ref(), now) {
+    if let Verdict::Again(Again { wait, .. }) = retry::judge(&outcome, &[], manifest.rate_limit.as_ref(), now) {
         return Error::Temporary {
             detail: format!("{service} answered the token request with status {status}"),
             retry_after_s: wait.map_or(10, |ms| u32::try_from(ms / 1_000 + 1).unwrap_or(u32::MAX)),

@@ -3,7 +3,7 @@
 use super::schedule::{self, Next};
 use super::sign;
 use crate::action::egress;
-use crate::action::run::jitter;
+use crate::action::jitter;
 use crate::credential::vault::{KeyRing, Place};
 use crate::error::{Error, Result};
 use crate::http::{Method, Request, Response};

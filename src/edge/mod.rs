@@ -16,6 +16,7 @@ mod js;
 mod kv;
 mod meter;
 mod queue;
+mod scripts;
 mod sql;
 mod stream;
 
@@ -38,6 +39,7 @@ struct Adapters {
     keys: cache::PublishedKeys,
     host: host::Runtime,
     limiter: meter::RateLimiter,
+    scripts: scripts::Loader,
 }
 
 impl Adapters {
@@ -53,6 +55,7 @@ impl Adapters {
             keys: cache::PublishedKeys,
             host: host::Runtime::new(env),
             limiter: meter::RateLimiter::new(env),
+            scripts: scripts::Loader::new(env),
         }
     }
 
@@ -69,6 +72,7 @@ impl Adapters {
             timer: &self.host,
             limiter: &self.limiter,
             tally: &meter::IsolateTally,
+            scripts: &self.scripts,
         }
     }
 }

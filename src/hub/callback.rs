@@ -187,6 +187,8 @@ impl Hub<'_> {
             connection_id: conversation.connection_id.clone(),
             account: conversation.account.clone(),
             owner: conversation.owner.clone(),
+            principal: None,
+            fingerprint: String::new(),
             action: asked.action,
             inputs: asked.inputs,
             status: Status::Pending,

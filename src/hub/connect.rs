@@ -2,7 +2,7 @@
 
 use super::Hub;
 use super::sign_in;
-use crate::action::egress;
+use crate::action::{defaults, egress};
 use crate::credential::grant::Provider;
 use crate::credential::refresh;
 use crate::error::{Error, Result};
@@ -262,6 +262,11 @@ impl Hub<'_> {
             Some(auth) if auth.has_fields() => {
                 // A connection that only receives needs none of the fields that acting does.
                 if !fields.is_empty() || secrets.is_empty() {
+                    let mut whole = Value::Object(std::mem::take(&mut fields));
+                    defaults::apply(&auth.fields, &mut whole);
+                    if let Value::Object(members) = whole {
+                        fields = members;
+                    }
                     integration.check_config(&Value::Object(fields.clone()))?;
                 }
                 for name in auth.secret_fields() {
@@ -274,8 +279,20 @@ impl Hub<'_> {
                         part::fits(name, part, text)?;
                     }
                 }
-                if let Some(base_url) = fields.get("base_url").and_then(Value::as_str) {
-                    egress::check_public(base_url, settings::allow_private_network(self.ports.host))?;
+                for name in auth.host_fields() {
+                    if let Some(host) = fields.get(name).and_then(Value::as_str) {
+                        let url = if host.contains("://") {
+                            host.to_owned()
+                        } else {
+                            format!("https://{host}")
+                        };
+                        egress::check_public(&url, settings::allow_private_network(self.ports.host))?;
+                    }
+                }
+                // The secret that deliveries are verified with, by the name that the hub looks for.
+                let alias = manifest.webhook.as_ref().and_then(|w| w.secret_field.as_ref());
+                if let Some(secret) = alias.and_then(|field| secrets.get(field).cloned()) {
+                    secrets.insert("webhook_secret".to_owned(), secret);
                 }
             }
             _ if !fields.is_empty() => {

@@ -3,7 +3,7 @@
 use super::Hub;
 use super::converse::Plan;
 use super::dispatch::{LEASE, Opened};
-use crate::action::run;
+use crate::action;
 use crate::delivery::attempt::{self, Health, settle};
 use crate::delivery::message;
 use crate::delivery::schedule::{self, Next};
@@ -141,7 +141,7 @@ impl Hub<'_> {
         delivery: &mut Delivery,
     ) -> Result<Health> {
         if let Some(target) = &destination.settings.target {
-            return self.act(opened, destination, target, delivery).await;
+            return self.deliver_to_action(opened, destination, target, delivery).await;
         }
         let body = match (delivery.message, &plan.thread, &plan.context) {
             (Message::Event, _, _) => {
@@ -166,7 +166,7 @@ impl Hub<'_> {
 
     /// The destination is an action: its run is made once, under an id that belongs to the delivery, and the delivery
     /// becomes what the run becomes. A crash in between finds the run, which knows whether it may be tried again.
-    async fn act(
+    async fn deliver_to_action(
         &self,
         opened: &Opened,
         destination: &Destination,
@@ -196,7 +196,7 @@ impl Hub<'_> {
                 return Err(error.into());
             }
         }
-        run::execute(&self.ports, &run_id).await?;
+        self.run(&run_id).await?;
         let run = runs::find(&self.ports, &run_id).await?;
         let run = run.ok_or_else(|| Error::temporary("the run of this delivery is not there yet"))?;
         Ok(follow(delivery, &run, self.ports.host.now()))
@@ -231,6 +231,8 @@ impl Hub<'_> {
             connection_id: Some(connection.id),
             account: None,
             owner: connection.owner,
+            principal: None,
+            fingerprint: String::new(),
             action: action.clone(),
             inputs,
             status: Status::Pending,
@@ -268,7 +270,13 @@ impl Hub<'_> {
         let own = destination.settings.waits();
         let waits = own.as_deref().unwrap_or(&schedule::WAITS);
         let next = if error.retryable() {
-            schedule::next(&failed, delivery.attempts.len(), now, run::jitter(&self.ports), waits)
+            schedule::next(
+                &failed,
+                delivery.attempts.len(),
+                now,
+                action::jitter(&self.ports),
+                waits,
+            )
         } else {
             Next::GiveUp("it could not be prepared; see the attempt's error")
         };

@@ -1,5 +1,6 @@
 //! The hub's verbs: receive, dispatch, deliver, answer, run, sweep. The only thing that `edge` and `api` call.
 
+mod act;
 mod admit;
 mod callback;
 mod connect;
@@ -21,6 +22,7 @@ mod stream;
 mod sweep;
 mod tokens;
 
+pub use act::{Acted, Ask, Target};
 pub use callback::{Answer, Answered, Asked};
 pub use connect::{ConnectionChange, NewConnection};
 pub use deliver::run_of;
@@ -87,7 +89,7 @@ impl<'a> Hub<'a> {
         } else if id.starts_with('{') {
             self.rescue(id).await.map(|()| None)
         } else if id::is(Kind::Run, id) {
-            run::execute(&self.ports, id).await
+            self.run(id).await
         } else if id::is(Kind::Replay, id) {
             self.step_replay(id).await
         } else {
@@ -101,6 +103,15 @@ impl<'a> Hub<'a> {
                 Woken::Again { after_s: 30 }
             }
         }
+    }
+
+    /// Tries a run, if it is due.
+    pub(super) async fn run(&self, id: &str) -> Result<Option<i64>> {
+        let Some((run, holder)) = run::lease(&self.ports, id).await? else {
+            return Ok(None);
+        };
+        let integration = self.integration(&run.integration).await;
+        run::execute(&self.ports, integration, run, &holder).await
     }
 
     /// Wakes the dispatcher for `id`. A failure costs time, not the event: the sweep finds it.

@@ -152,6 +152,13 @@ impl Auth {
             .map(|(name, _)| name)
     }
 
+    /// The fields that name a server which requests with the credential may go to.
+    pub fn host_fields(&self) -> impl Iterator<Item = &str> {
+        self.properties()
+            .filter(|(name, p)| *name == "base_url" || p.get("format").and_then(Value::as_str) == Some("host"))
+            .map(|(name, _)| name)
+    }
+
     /// The fields that a setting can fill: field name and the setting's name without the service.
     pub fn env_fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.properties()

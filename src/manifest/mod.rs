@@ -5,13 +5,19 @@
 pub mod action;
 pub mod auth;
 pub mod conversation;
+pub mod import;
+pub mod limit;
 pub mod oauth2;
+pub mod request;
+pub mod response;
 pub mod webhook;
 
 use crate::error::{Error, Result};
 use action::Action;
 use auth::Auth;
 use conversation::Conversation;
+use limit::RateLimit;
+use response::Replies;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -50,9 +56,15 @@ pub struct Manifest {
     /// How an event becomes a conversation with an agent, and how the answer finds its way back.
     #[serde(default)]
     pub conversation: Option<Conversation>,
-    /// How the service says that its allowance is used up.
+    /// How often the service may be asked, and how it says that it was too often.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+    /// How replies to actions are read, unless an action says otherwise.
+    #[serde(default)]
+    pub replies: Replies,
+    /// What is asked for regularly.
+    #[serde(default)]
+    pub polling_triggers: BTreeMap<String, PollingTrigger>,
     /// What can be asked of the service.
     #[serde(default)]
     pub actions: BTreeMap<String, Action>,
@@ -86,6 +98,7 @@ impl Manifest {
         if let Some(conversation) = &self.conversation {
             conversation.check(self)?;
         }
+        self.replies.check("/replies")?;
         self.actions
             .iter()
             .try_for_each(|(name, action)| action.check(&format!("/actions/{name}")))
@@ -104,15 +117,19 @@ impl Manifest {
     }
 }
 
-/// Headers of a service's replies that tell of its rate limit, besides `Retry-After`.
+/// Something that is asked for regularly, as source 002 describes it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-pub struct RateLimit {
-    /// The header with the number of requests left; `0` makes a 403 a matter of waiting.
-    pub remaining: String,
-    /// The header with the time, in seconds since 1970, at which there are some again.
-    pub reset: String,
+pub struct PollingTrigger {
+    /// What it finds, for people.
+    pub description: String,
+    /// How often, as `5m`.
+    pub polling_interval: String,
+    /// JSON Schema of the inputs.
+    pub input_schema: Schema,
+    /// JSON Schema of what it finds.
+    pub output_schema: Schema,
 }
 
 /// A JSON Schema inside a manifest.

@@ -31,6 +31,9 @@ pub struct Webhook {
     pub app_secret: bool,
     /// Most bytes that the service sends; the setting `PATCHBAY_MAX_BODY_BYTES` can only lower it.
     pub max_body_bytes: Option<usize>,
+    /// The field of `auth` that holds a connection's webhook secret, where it is not `webhook_secret`.
+    #[serde(default)]
+    pub secret_field: Option<String>,
     /// Settings of a connection that the scheme or a handshake needs, besides the secret and the URL.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,

@@ -502,3 +502,12 @@ DELETE FROM event WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
   AND (state = 'purged' OR (state IN ('dispatched', 'failed') AND payload_key IS NULL)) RETURNING id";
     Stmt::new(sql, [json!(ids).to_string().into()])
 }
+
+/// The event that this delivery of this source became.
+pub async fn find_by_delivery(ports: &Ports<'_>, source: &str, delivery_id: &str) -> Result<Option<Full>> {
+    let sql = "-- event::find_by_delivery\nSELECT * FROM event WHERE source = ?1 AND delivery_id = ?2";
+    ports
+        .sql
+        .first(Stmt::new(sql, [source.into(), delivery_id.into()]))
+        .await
+}

@@ -3,7 +3,7 @@
 use super::{audit, json_text, optional_json_text, truth};
 use crate::error::Result;
 use crate::ports::{Ports, Stmt};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -66,6 +66,12 @@ pub struct Run {
     pub account: Option<String>,
     /// The connection's owner.
     pub owner: Option<String>,
+    /// Who waits for it: `admin` or a key's id; none for an agent's answer.
+    #[serde(default)]
+    pub principal: Option<String>,
+    /// What two equal calls have in common.
+    #[serde(default)]
+    pub fingerprint: String,
     /// The action's name.
     pub action: String,
     /// Its inputs.
@@ -104,7 +110,7 @@ INSERT INTO run (id, conversation_id, fingerprint, ordinal, integration, connect
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?13,
   CASE WHEN ?14 THEN (SELECT coalesce(max(seq), 0) + 1 FROM run WHERE conversation_id = ?2) END, ?11, ?11, ?11
 WHERE ?1 = ?12 OR EXISTS (SELECT 1 FROM run WHERE id = ?12)
-ON CONFLICT (conversation_id, fingerprint, ordinal) DO NOTHING";
+ON CONFLICT (conversation_id, fingerprint, ordinal) WHERE conversation_id IS NOT NULL DO NOTHING";
 
 /// What a run of a conversation waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +143,77 @@ pub fn insert(run: &Run, first: &str, fingerprint: &str, ordinal: usize, order: 
             (order == Order::InTurn).into(),
         ],
     )
+}
+
+/// How long a caller's `Idempotency-Key` stands for its run, in milliseconds.
+pub const KEY_LIFE: i64 = DAY;
+
+const FORGET_KEY: &str = "-- run::forget_key
+UPDATE run SET idempotency_key = NULL WHERE principal = ?1 AND idempotency_key = ?2 AND created_at < ?3";
+
+const BEGIN: &str = "-- run::begin
+INSERT INTO run (id, fingerprint, ordinal, integration, connection_id, owner, principal, idempotency_key, action, inputs,
+  status, unsettled, attempts, result, error, due_at, lease_by, lease_until, created_at, updated_at)
+VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+ON CONFLICT (principal, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id";
+
+/// Stores a run whose caller waits, begun by `holder` until `until` or, without one, as it ended. False: the caller's
+/// key stands for an earlier run.
+pub async fn begin(ports: &Ports<'_>, run: &Run, key: Option<&str>, holder: Option<(&str, Timestamp)>) -> Result<bool> {
+    let mut statements = Vec::new();
+    if let Some(key) = key {
+        let params = [
+            run.principal.as_deref().into(),
+            key.into(),
+            (run.created_at + -KEY_LIFE).into(),
+        ];
+        statements.push(Stmt::new(FORGET_KEY, params));
+    }
+    let params = [
+        run.id.as_str().into(),
+        run.fingerprint.as_str().into(),
+        run.integration.as_str().into(),
+        run.connection_id.as_deref().into(),
+        run.owner.as_deref().into(),
+        run.principal.as_deref().into(),
+        key.into(),
+        run.action.as_str().into(),
+        run.inputs.to_string().into(),
+        run.status.as_str().into(),
+        json!(run.attempts).to_string().into(),
+        run.result.as_ref().map(Value::to_string).into(),
+        run.error.as_ref().map(Value::to_string).into(),
+        run.due_at.into(),
+        holder.map(|(holder, _)| holder).into(),
+        holder.map(|(_, until)| until).into(),
+        run.created_at.into(),
+        run.updated_at.into(),
+    ];
+    statements.push(Stmt::new(BEGIN, params));
+    let rows = ports.sql.batch(statements).await?.pop().unwrap_or_default();
+    Ok(!rows.is_empty())
+}
+
+const AGAIN: &str = "-- run::begin_again
+UPDATE run SET status = 'running', error = NULL, lease_by = ?2, lease_until = ?3, due_at = ?4, updated_at = ?4
+WHERE id = ?1 AND status = 'failed' RETURNING *";
+
+/// Claims a run that failed in a way that passes, for another call with its key.
+pub async fn begin_again(
+    ports: &Ports<'_>,
+    id: &str,
+    holder: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Run>> {
+    let params = [id.into(), holder.into(), until.into(), now.into()];
+    ports.sql.first(Stmt::new(AGAIN, params)).await
+}
+
+/// The run that a caller's key stands for.
+pub async fn find_by_key(ports: &Ports<'_>, principal: &str, key: &str) -> Result<Option<Run>> {
+    let sql = "-- run::find_by_key\nSELECT * FROM run WHERE principal = ?1 AND idempotency_key = ?2";
+    ports.sql.first(Stmt::new(sql, [principal.into(), key.into()])).await
 }
 
 /// The statement that reads the runs of one callback, in order.

@@ -429,6 +429,25 @@ impl Timer for Machine {
     }
 }
 
+/// What a script does to its input, in Rust.
+pub type Function = fn(&Value) -> Result<Value, ScriptError>;
+
+/// Scripts by a word in them, in Rust: the JavaScript itself runs in the end-to-end tests.
+#[derive(Default)]
+pub struct Functions(pub RefCell<Vec<(String, Function)>>);
+
+#[async_trait(?Send)]
+impl Scripts for Functions {
+    fn is_on(&self) -> bool {
+        !self.0.borrow().is_empty()
+    }
+    async fn transform(&self, source: &str, input: &Value) -> Result<Value, ScriptError> {
+        let functions = self.0.borrow();
+        let found = functions.iter().find(|(word, _)| source.contains(word.as_str()));
+        found.map_or(Err(ScriptError::Off), |(_, function)| function(input))
+    }
+}
+
 /// A body that is all there.
 pub struct Bytes(pub Vec<u8>, pub Cell<bool>);
 
@@ -454,6 +473,7 @@ pub struct World {
     pub machine: Machine,
     pub tally: Counters,
     pub gate: Gate,
+    pub scripts: Functions,
 }
 
 impl World {
@@ -480,6 +500,7 @@ impl World {
             },
             tally: Counters::default(),
             gate: Gate::default(),
+            scripts: Functions::default(),
         }
     }
 
@@ -500,6 +521,7 @@ impl World {
             limiter: &self.gate,
             tally: &self.tally,
             timer: &self.machine,
+            scripts: &self.scripts,
         }
     }
 
