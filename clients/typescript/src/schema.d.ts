@@ -60,6 +60,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/account-links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List account links */
+        get: operations["listAccountLinks"];
+        put?: never;
+        /** Say which outside user an owner is */
+        post: operations["createAccountLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account-links/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove an account link */
+        delete: operations["deleteAccountLink"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -88,6 +123,23 @@ export interface paths {
         get: operations["verifyAudit"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connect-links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a link that connects one account */
+        post: operations["createConnectLink"];
         delete?: never;
         options?: never;
         head?: never;
@@ -135,6 +187,91 @@ export interface paths {
          * @description The settings are checked as a whole. Deliveries may be checked with the former ones for up to a minute.
          */
         patch: operations["changeConnection"];
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/auth/oauth2/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Complete a sign-in with the code */
+        post: operations["finishSignIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/auth/oauth2/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a sign-in on another device */
+        post: operations["startDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/auth/oauth2/device/poll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask whether the person has consented there */
+        post: operations["pollDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/auth/oauth2/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a sign-in */
+        post: operations["startSignIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How an account stands */
+        get: operations["connectionHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/deliveries": {
@@ -212,6 +349,40 @@ export interface paths {
          * @description Changes the members that are there. Switching one on again forgets why it was off.
          */
         patch: operations["changeDestination"];
+        trace?: never;
+    };
+    "/api/v1/encryption-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is sealed under which key */
+        get: operations["listEncryptionKeys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encryption-keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Move everything to the first key */
+        post: operations["rotateEncryptionKeys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/events": {
@@ -356,6 +527,128 @@ export interface paths {
          * @description Deliveries to it are answered 404 from then on, in other isolates after a minute at most; its events stay.
          */
         delete: operations["deleteDefinition"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integration-instances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List instances */
+        get: operations["listInstances"];
+        put?: never;
+        /** Make an instance */
+        post: operations["createInstance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integration-instances/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show an instance */
+        get: operations["showInstance"];
+        put?: never;
+        post?: never;
+        /** Revoke and remove an instance */
+        delete: operations["deleteInstance"];
+        options?: never;
+        head?: never;
+        /** Change an instance */
+        patch: operations["changeInstance"];
+        trace?: never;
+    };
+    "/api/v1/integration-instances/{id}/auth/oauth2/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Complete a sign-in with the code */
+        post: operations["finishInstanceSignIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integration-instances/{id}/auth/oauth2/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a sign-in on another device */
+        post: operations["startInstanceDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integration-instances/{id}/auth/oauth2/device/poll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask whether the person has consented there */
+        post: operations["pollInstanceDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integration-instances/{id}/auth/oauth2/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin a sign-in */
+        post: operations["startInstanceSignIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integration-instances/{id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How an account stands */
+        get: operations["instanceHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -666,6 +959,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/oauth/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Come back from the provider */
+        get: operations["arrive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth/connect/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Follow a connect link */
+        get: operations["depart"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.json": {
         parameters: {
             query?: never;
@@ -774,6 +1101,43 @@ export interface components {
             id: string | null;
             trace_id: string;
         };
+        AccountHealth: {
+            /** @enum {string} */
+            auth: "fields" | "oauth2" | "client_credentials";
+            /** Format: date-time */
+            connected_at: string | null;
+            /** Format: date-time */
+            expires_at: string | null;
+            failures: number;
+            /** @description Null, or code, detail, time and reason. */
+            last_error: unknown;
+            /** Format: date-time */
+            last_refresh_at: string | null;
+            /** Format: date-time */
+            next_refresh_at: string | null;
+            /** Format: date-time */
+            refresh_token_ends_at: string | null;
+            scopes: string[] | null;
+            /** @enum {string} */
+            status: "PENDING_AUTHENTICATION" | "CONNECTED" | "REAUTH_REQUIRED";
+            user_id: string | null;
+            user_name: string | null;
+        };
+        AccountLink: {
+            connection_id: string | null;
+            /** Format: date-time */
+            created_at: string;
+            external_name: string | null;
+            external_user_id: string;
+            id: string;
+            integration: string;
+            owner: string;
+        };
+        AccountLinkPage: {
+            data: components["schemas"]["AccountLink"][];
+            /** @description Null at the end. */
+            next_cursor: string | null;
+        };
         Answer: {
             actions?: components["schemas"]["AskedAction"][];
             conversation_id: string;
@@ -849,6 +1213,20 @@ export interface components {
         };
         /**
          * @example {
+         *       "connection_id": "con_01M80T3BETCWV93DTMJ898Y72V",
+         *       "expires_at": "2026-11-22T05:10:00.000Z",
+         *       "url": "https://hub.example.com/oauth/connect/an-example-token"
+         *     }
+         */
+        ConnectLink: {
+            connection_id: string;
+            /** Format: date-time */
+            expires_at: string;
+            url: string;
+        };
+        /**
+         * @example {
+         *       "auth": "fields",
          *       "config": {},
          *       "created_at": "2026-11-22T05:00:00.000Z",
          *       "id": "con_01M80T3BETCWV93DTMJ898Y72V",
@@ -857,11 +1235,15 @@ export interface components {
          *       "owner": null,
          *       "status": "CONNECTED",
          *       "updated_at": "2026-11-22T05:00:00.000Z",
+         *       "user_id": null,
+         *       "user_name": null,
          *       "webhook_path": "/api/integration/warehouse/events/con_01M80T3BETCWV93DTMJ898Y72V",
          *       "webhook_url": "https://hub.example.com/api/integration/warehouse/events/con_01M80T3BETCWV93DTMJ898Y72V"
          *     }
          */
         Connection: {
+            /** @enum {string} */
+            auth: "fields" | "oauth2" | "client_credentials";
             /** @description The settings that are not secret. */
             config: Record<string, never>;
             /** Format: date-time */
@@ -874,6 +1256,8 @@ export interface components {
             status: string;
             /** Format: date-time */
             updated_at: string;
+            user_id: string | null;
+            user_name: string | null;
             webhook_path: string;
             /** @description Where the service delivers to; null while `PATCHBAY_PUBLIC_URL` is not set. */
             webhook_url: string | null;
@@ -1082,6 +1466,33 @@ export interface components {
             /** @description Where messages are posted; null for a target that is none. */
             url: string | null;
         };
+        Device: {
+            expires_in: number;
+            interval: number;
+            state: string;
+            user_code: string;
+            verification_uri: string;
+            verification_uri_complete: string | null;
+        };
+        DevicePoll: {
+            state: string;
+        };
+        DeviceState: {
+            connection_id?: string;
+            /** @enum {string} */
+            status: "PENDING" | "SUCCESS";
+        };
+        EncryptionKey: {
+            current: boolean;
+            kid: string;
+            removable: boolean;
+            sealed: number;
+        };
+        EncryptionKeys: {
+            data: components["schemas"]["EncryptionKey"][];
+            /** @description Null, or how far the move to the current key is. */
+            rotation: unknown;
+        };
         /**
          * @description A CloudEvents 1.0 envelope with what the hub knows besides. `data` and `headers` are shown for a single event alone.
          * @example {
@@ -1227,6 +1638,24 @@ export interface components {
             status: "ok";
             version: string;
         };
+        Instance: {
+            config: Record<string, never>;
+            /** Format: date-time */
+            createdAt: string;
+            id: string;
+            integrationDefinitionId: string;
+            name: string;
+            owner: string | null;
+            /** @enum {string} */
+            status: "PENDING_AUTHENTICATION" | "CONNECTED" | "REAUTH_REQUIRED";
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        InstancePage: {
+            data: components["schemas"]["Instance"][];
+            /** @description Null at the end. */
+            next_cursor: string | null;
+        };
         IntegrationSummary: {
             actions: string[];
             description: string;
@@ -1333,7 +1762,23 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        NewAccountLink: {
+            connection_id?: string | null;
+            external_user_id: string;
+            integration: string;
+            owner: string;
+        };
+        NewConnectLink: {
+            config?: Record<string, never>;
+            connection_id?: string | null;
+            external_user_id?: string | null;
+            integration?: string | null;
+            owner: string;
+            return_to?: string | null;
+        };
         NewConnection: {
+            /** @enum {unknown} */
+            auth?: "fields" | "oauth2" | "client_credentials" | null;
             /** @description Settings of the integration: see its manifest's `auth.fields` and `webhook.settings`. */
             config?: Record<string, never>;
             /** @description The name of an integration. */
@@ -1372,6 +1817,12 @@ export interface components {
              * @description Public, and https. This or `target` is needed.
              */
             url?: string | null;
+        };
+        NewInstance: {
+            config?: Record<string, never>;
+            integrationDefinitionId: string;
+            name?: string | null;
+            owner?: string | null;
         };
         NewKey: {
             /**
@@ -1541,6 +1992,7 @@ export interface components {
         };
         /**
          * @example {
+         *       "acted_as": "con_01M80T3BETCWV93DTMJ898Y72V",
          *       "action": "create_issue_comment",
          *       "attempts": [
          *         {
@@ -1570,6 +2022,8 @@ export interface components {
          *     }
          */
         Run: {
+            /** @description Whose credential acted: a connection, or `app:` and the integration. */
+            acted_as: string | null;
             action: string;
             attempts: components["schemas"]["RunAttempt"][];
             connection_id: string | null;
@@ -1610,6 +2064,8 @@ export interface components {
         /** @enum {string} */
         Scope: "events:read" | "events:write" | "connections:read" | "connections:write" | "actions:execute" | "admin";
         ShownConnection: {
+            /** @enum {string} */
+            auth: "fields" | "oauth2" | "client_credentials";
             /** @description The settings that are not secret. */
             config: Record<string, never>;
             /** Format: date-time */
@@ -1624,9 +2080,35 @@ export interface components {
             status: string;
             /** Format: date-time */
             updated_at: string;
+            user_id: string | null;
+            user_name: string | null;
             webhook_path: string;
             /** @description Where the service delivers to; null while `PATCHBAY_PUBLIC_URL` is not set. */
             webhook_url: string | null;
+        };
+        SignIn: {
+            authorizationUrl: string;
+            state: string;
+        };
+        SignInEnd: {
+            code?: string | null;
+            error?: string | null;
+            error_description?: string | null;
+            iss?: string | null;
+            /** @description Other parameters of the callback. */
+            params?: Record<string, never>;
+            state: string;
+        };
+        SignInStart: {
+            redirectUri?: string;
+            /** @description The same. */
+            redirect_uri?: string;
+        };
+        SignedIn: {
+            connection_id: string;
+            integrationInstanceId: string;
+            /** @constant */
+            status: "SUCCESS";
         };
     };
     responses: {
@@ -1671,6 +2153,22 @@ export interface components {
                 "application/problem+json": {
                     /** @enum {unknown} */
                     code?: "CONFLICT" | "IDEMPOTENCY_IN_PROGRESS";
+                    /** @constant */
+                    status?: 409;
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description `CONFLICT`: Conflict. `IDEMPOTENCY_IN_PROGRESS`: The first request is still running. `REAUTH_REQUIRED`: The account must be connected again. */
+        CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "X-Trace-Id": components["headers"]["TraceId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": {
+                    /** @enum {unknown} */
+                    code?: "CONFLICT" | "IDEMPOTENCY_IN_PROGRESS" | "REAUTH_REQUIRED";
                     /** @constant */
                     status?: 409;
                 } & components["schemas"]["Problem"];
@@ -1840,6 +2338,21 @@ export interface components {
                     code?: "UNSUPPORTED_MEDIA_TYPE";
                     /** @constant */
                     status?: 415;
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description `UPSTREAM_ERROR`: The service refused. */
+        UPSTREAM_ERROR: {
+            headers: {
+                "X-Trace-Id": components["headers"]["TraceId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": {
+                    /** @enum {unknown} */
+                    code?: "UPSTREAM_ERROR";
+                    /** @constant */
+                    status?: 502;
                 } & components["schemas"]["Problem"];
             };
         };
@@ -2028,6 +2541,113 @@ export interface operations {
             };
         };
     };
+    listAccountLinks: {
+        parameters: {
+            query?: {
+                integration?: string;
+                owner?: string;
+                /** @description Rows of a page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next_cursor` of the page before, of the same list with the same filters. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page, newest first. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountLinkPage"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    createAccountLink: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "external_user_id": "4711",
+                 *       "integration": "gitlab",
+                 *       "owner": "mona"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewAccountLink"];
+            };
+        };
+        responses: {
+            /** @description The link. */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountLink"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    deleteAccountLink: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; the connection stays. */
+            204: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
     listAudit: {
         parameters: {
             query?: {
@@ -2090,6 +2710,52 @@ export interface operations {
             403: components["responses"]["FORBIDDEN"];
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    createConnectLink: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "integration": "gitlab",
+                 *       "owner": "mona"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewConnectLink"];
+            };
+        };
+        responses: {
+            /** @description The link, for ten minutes. */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectLink"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
             503: components["responses"]["TEMPORARY_ERROR"];
         };
     };
@@ -2169,6 +2835,7 @@ export interface operations {
             415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
             503: components["responses"]["TEMPORARY_ERROR"];
         };
     };
@@ -2268,6 +2935,230 @@ export interface operations {
             409: components["responses"]["CONFLICT"];
             413: components["responses"]["PAYLOAD_TOO_LARGE"];
             415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    finishSignIn: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "code": "an-example-code",
+                 *       "state": "an-example-state"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SignInEnd"];
+            };
+        };
+        responses: {
+            /** @description The account is connected. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    startDevice: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the person types in, and where. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Device"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    pollDevice: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "state": "an-example-state"
+                 *     }
+                 */
+                "application/json": components["schemas"]["DevicePoll"];
+            };
+        };
+        responses: {
+            /** @description The account is connected. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceState"];
+                };
+            };
+            /** @description Not yet. */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceState"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    startSignIn: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "redirectUri": "https://app.example.com/callback"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SignInStart"];
+            };
+        };
+        responses: {
+            /** @description Where the person consents. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    connectionHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Never with a token. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountHealth"];
+                };
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["TEMPORARY_ERROR"];
@@ -2515,6 +3406,65 @@ export interface operations {
             404: components["responses"]["NOT_FOUND"];
             413: components["responses"]["PAYLOAD_TOO_LARGE"];
             415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    listEncryptionKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Never a key. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EncryptionKeys"];
+                };
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    rotateEncryptionKeys: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cron is at it. */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EncryptionKeys"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["TEMPORARY_ERROR"];
@@ -2906,6 +3856,410 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    listInstances: {
+        parameters: {
+            query?: {
+                /** @description Rows of a page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next_cursor` of the page before, of the same list with the same filters. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page, newest first. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstancePage"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    createInstance: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "integrationDefinitionId": "gitlab",
+                 *       "name": "mine"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewInstance"];
+            };
+        };
+        responses: {
+            /** @description The instance. */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    showInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The instance. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    deleteInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    changeInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "ours"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ConnectionChange"];
+            };
+        };
+        responses: {
+            /** @description The instance. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Instance"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    finishInstanceSignIn: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "code": "an-example-code",
+                 *       "state": "an-example-state"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SignInEnd"];
+            };
+        };
+        responses: {
+            /** @description The account is connected. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    startInstanceDevice: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the person types in, and where. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Device"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    pollInstanceDevice: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "state": "an-example-state"
+                 *     }
+                 */
+                "application/json": components["schemas"]["DevicePoll"];
+            };
+        };
+        responses: {
+            /** @description The account is connected. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceState"];
+                };
+            };
+            /** @description Not yet. */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceState"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    startInstanceSignIn: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "redirectUri": "https://app.example.com/callback"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SignInStart"];
+            };
+        };
+        responses: {
+            /** @description Where the person consents. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    instanceHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Never with a token. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountHealth"];
+                };
             };
             401: components["responses"]["AUTHENTICATION_ERROR"];
             403: components["responses"]["FORBIDDEN"];
@@ -3569,6 +4923,66 @@ export interface operations {
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    arrive: {
+        parameters: {
+            query?: {
+                code?: string;
+                error?: string;
+                iss?: string;
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page that says so. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description To `return_to`. */
+            303: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            500: components["responses"]["INTERNAL"];
+        };
+    };
+    depart: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the provider. */
+            303: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: components["responses"]["NOT_FOUND"];
+            500: components["responses"]["INTERNAL"];
         };
     };
     openApi: {
