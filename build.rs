@@ -1,9 +1,9 @@
-//! Finds the integrations: writes the registry's table and compiles the schemas of their actions.
+//! Finds the integrations: writes the registry's table.
 //!
 //! A `handler.rs` in the folder becomes a module of the registry, by its path.
 //!
 //! Every folder in `integrations/` with a `manifest.json` becomes an entry, so that a service is added by adding its
-//! folder. Schemas are compiled by `jsonschema`'s macro at build time: a request pays for checking alone.
+//! folder.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ fn main() -> Outcome<()> {
     }
     names.sort();
     let mut entries = String::new();
-    let mut validators = String::new();
+    let mut handlers = String::new();
     for name in &names {
-        write_entry(&root.join(name), name, &out, &mut entries, &mut validators)?;
+        write_entry(&root.join(name), name, &mut entries, &mut handlers)?;
     }
     let table = format!(
-        "{validators}\n/// Every built-in integration, sorted by name.\nstatic ENTRIES: [Entry; {}] = [\n{entries}];\n",
+        "{handlers}\n/// Every built-in integration, sorted by name.\nstatic ENTRIES: [Entry; {}] = [\n{entries}];\n",
         names.len()
     );
     fs::write(out.join("registry.rs"), table)?;
@@ -47,7 +47,7 @@ fn write_document(out: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn write_entry(folder: &Path, name: &str, out: &Path, entries: &mut String, validators: &mut String) -> Outcome<()> {
+fn write_entry(folder: &Path, name: &str, entries: &mut String, handlers: &mut String) -> Outcome<()> {
     let file = folder.join("manifest.json");
     println!("cargo:rerun-if-changed={}", file.display());
     let manifest: serde_json::Value =
@@ -56,54 +56,20 @@ fn write_entry(folder: &Path, name: &str, out: &Path, entries: &mut String, vali
         return Err(format!("{}: `name` must be the folder's name", file.display()).into());
     }
     let module = name.replace('-', "_");
-    let mut checks = String::new();
-    let mut schemas: Vec<(String, &serde_json::Value)> = Vec::new();
-    if let Some(fields) = manifest.pointer("/auth/fields") {
-        schemas.push(("config".to_owned(), fields));
-    }
-    for (action, definition) in manifest
-        .get("actions")
-        .and_then(|a| a.as_object())
-        .into_iter()
-        .flatten()
-    {
-        for side in ["input", "output"] {
-            if let Some(schema) = definition.get(format!("{side}_schema")) {
-                schemas.push((format!("{side}:{action}"), schema));
-            }
-        }
-    }
-    let mut structs = String::new();
-    for (index, (key, schema)) in schemas.iter().enumerate() {
-        let path = out.join(format!("{module}_{index}.json"));
-        fs::write(&path, schema.to_string())?;
-        writeln!(
-            structs,
-            "    #[jsonschema::validator(path = {:?}, draft = Draft202012, validate_formats = true, methods = {{ is_valid = false, validate = false }})]\n    pub struct V{index};",
-            path.display().to_string()
-        )?;
-        writeln!(
-            checks,
-            "            ({key:?}, |v| field_errors({module}::V{index}::iter_errors(v))),"
-        )?;
-    }
     let handler = folder.join("handler.rs");
     let mut instance = "None".to_owned();
     if handler.is_file() {
         println!("cargo:rerun-if-changed={}", handler.display());
         writeln!(
-            validators,
+            handlers,
             "#[path = {:?}]\nmod {module}_handler;",
             handler.display().to_string()
         )?;
         instance = format!("Some(&{module}_handler::INTEGRATION)");
     }
-    if !structs.is_empty() {
-        writeln!(validators, "mod {module} {{\n{structs}}}")?;
-    }
     writeln!(
         entries,
-        "    Entry {{\n        name: {name:?},\n        text: include_str!({:?}),\n        manifest: OnceLock::new(),\n        handler: {instance},\n        checks: &[\n{checks}        ],\n    }},",
+        "    Entry {{\n        name: {name:?},\n        text: include_str!({:?}),\n        manifest: OnceLock::new(),\n        handler: {instance},\n    }},",
         file.display().to_string()
     )?;
     Ok(())

@@ -15,9 +15,6 @@ use std::sync::OnceLock;
 
 include!(concat!(env!("OUT_DIR"), "/registry.rs"));
 
-/// A validator compiled at build time: what is wrong with a value.
-type Check = fn(&Value) -> Vec<FieldError>;
-
 /// One built-in integration.
 pub struct Entry {
     /// The service's name.
@@ -27,8 +24,6 @@ pub struct Entry {
     manifest: OnceLock<Result<Manifest>>,
     /// The folder's `handler.rs`, where it has one.
     pub handler: Option<&'static dyn sdk::Integration>,
-    /// Validators compiled at build time, by what they check: `config`, `input:<action>`, `output:<action>`.
-    checks: &'static [(&'static str, Check)],
 }
 
 impl Entry {
@@ -40,38 +35,14 @@ impl Entry {
             .map_err(|e| Error::Internal(format!("integrations/{}: {e}", self.name)))
     }
 
-    /// Checks the settings of a connection against `auth.fields`.
-    pub fn check_config(&self, config: &Value) -> Result<()> {
-        self.check("config", config, Origin::Config)
-    }
-
     /// Checks the inputs of an action against its schema.
     pub fn check_inputs(&self, action: &str, inputs: &Value) -> Result<()> {
-        self.check(&format!("input:{action}"), inputs, Origin::Input)
-    }
-
-    /// Checks the result of an action against its schema.
-    pub fn check_output(&self, action: &str, output: &Value) -> Result<()> {
-        self.check(&format!("output:{action}"), output, Origin::Output)
-    }
-
-    fn check(&self, key: &str, value: &Value, source: Origin) -> Result<()> {
-        let Some((_, check)) = self.checks.iter().find(|(k, _)| *k == key) else {
-            return Ok(());
-        };
-        let errors = check(value);
-        if errors.is_empty() {
-            return Ok(());
-        }
-        Err(unfit(errors, source))
+        checked(&self.manifest()?.action(action)?.input_schema, inputs, Origin::Input)
     }
 }
 
 /// The error for a document that does not fit its schema. An answer that does not is the service's fault.
-fn unfit(mut errors: Vec<FieldError>, source: Origin) -> Error {
-    for error in &mut errors {
-        error.source = source;
-    }
+fn unfit(errors: Vec<FieldError>, source: Origin) -> Error {
     match source {
         Origin::Input => Error::Validation {
             detail: "the inputs do not fit the action's schema".into(),
@@ -128,21 +99,9 @@ impl Posted {
     pub fn new(manifest: Manifest) -> Self {
         Self { manifest }
     }
-
-    /// Looks every schema through, for the errors of one that is none or that cannot be checked whole.
-    pub fn check_schemas(&self) -> Result<()> {
-        if let Some(auth) = &self.manifest.auth {
-            schema::check(&auth.fields).map_err(|e| Error::invalid("/auth/fields", e))?;
-        }
-        for (name, action) in &self.manifest.actions {
-            let at = format!("/actions/{name}");
-            schema::check(&action.input_schema).map_err(|e| Error::invalid(format!("{at}/input_schema"), e))?;
-            schema::check(&action.output_schema).map_err(|e| Error::invalid(format!("{at}/output_schema"), e))?;
-        }
-        Ok(())
-    }
 }
 
+/// Whether a value fits its schema.
 fn checked(schema: &Value, value: &Value, source: Origin) -> Result<()> {
     let violations = schema::violations(schema, value).into_iter();
     let errors: Vec<FieldError> = violations
@@ -170,35 +129,20 @@ impl Integration {
 
     /// Checks the settings of a connection against `auth.fields`.
     pub fn check_config(&self, config: &Value) -> Result<()> {
-        match self {
-            Self::BuiltIn(entry) => entry.check_config(config),
-            Self::Posted(posted) => match &posted.manifest.auth {
-                Some(auth) => checked(&auth.fields, config, Origin::Config),
-                None => Ok(()),
-            },
+        match &self.manifest()?.auth {
+            Some(auth) if !auth.fields.is_null() => checked(&auth.fields, config, Origin::Config),
+            _ => Ok(()),
         }
     }
 
     /// Checks the inputs of an action against its schema.
     pub fn check_inputs(&self, action: &str, inputs: &Value) -> Result<()> {
-        match self {
-            Self::BuiltIn(entry) => entry.check_inputs(action, inputs),
-            Self::Posted(posted) => {
-                let schema = &posted.manifest.action(action)?.input_schema;
-                checked(schema, inputs, Origin::Input)
-            }
-        }
+        checked(&self.manifest()?.action(action)?.input_schema, inputs, Origin::Input)
     }
 
     /// Checks the result of an action against its schema.
     pub fn check_output(&self, action: &str, output: &Value) -> Result<()> {
-        match self {
-            Self::BuiltIn(entry) => entry.check_output(action, output),
-            Self::Posted(posted) => {
-                let schema = &posted.manifest.action(action)?.output_schema;
-                checked(schema, output, Origin::Output)
-            }
-        }
+        checked(&self.manifest()?.action(action)?.output_schema, output, Origin::Output)
     }
 
     /// The folder's handler, where it has one.
@@ -227,17 +171,6 @@ pub fn get(name: &str) -> Result<&'static Entry> {
 /// Every built-in integration, sorted by name.
 pub fn all() -> &'static [Entry] {
     &ENTRIES
-}
-
-/// What a validator found, without the offending values: they may be secrets.
-fn field_errors(errors: jsonschema::ErrorIterator<'_>) -> Vec<FieldError> {
-    errors
-        .map(|e| FieldError {
-            pointer: e.instance_path().to_string(),
-            message: e.masked().to_string(),
-            source: Origin::Input,
-        })
-        .collect()
 }
 
 #[cfg(test)]

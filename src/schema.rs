@@ -1,8 +1,8 @@
-//! JSON Schema for definitions posted at run time: what Draft 7 and 2020-12 have in common, checked as it stands.
+//! JSON Schema: what Draft 7 and 2020-12 have in common, checked as it stands.
 //!
-//! The schemas of built-in integrations are compiled with the program. A general validator for the others would be a
-//! third of the program, and spend most of a request's time on compiling; this one walks the schema. A keyword that it
-//! does not know would be a check that silently does not happen: [`check`] refuses such schemas when they are posted.
+//! A general validator would be a third of the program, and spend most of a request's time on compiling; this one walks
+//! the schema. A keyword that it does not know would be a check that silently does not happen: [`check`] refuses such
+//! schemas, those of built-in manifests in the tests, those of posted ones when they are posted.
 
 use crate::time::Timestamp;
 use serde_json::{Map, Value};

@@ -16,8 +16,8 @@ const LAYERS: [&[&str]; 7] = [
         "delivery",
         "settings",
     ],
-    &["registry", "manifest", "template", "store", "markup", "sdk", "schema"],
-    &["ports", "trace", "problem"],
+    &["registry", "manifest", "template", "store", "markup", "sdk"],
+    &["ports", "trace", "problem", "schema"],
     &["http", "secret", "time", "id", "error"],
 ];
 

@@ -7,7 +7,7 @@ use crate::manifest::Manifest;
 use crate::manifest::action::Action;
 use crate::manifest::import::import;
 use crate::ports::ScriptError;
-use crate::registry::{self, Integration, Posted};
+use crate::registry::{self, Integration};
 use crate::store::definition::{self, Definition};
 use crate::webhook;
 use serde_json::Value;
@@ -56,9 +56,6 @@ impl Hub<'_> {
         if parsed.actions.values().any(scripted) && !self.ports.scripts.is_on() {
             warnings.push(ScriptError::Off.to_string());
         }
-        let posted = Posted::new(parsed);
-        posted.check_schemas()?;
-        let parsed = posted.manifest;
         let taken = || Error::Conflict(format!("there is an integration `{}` already", parsed.name));
         if registry::get(&parsed.name).is_ok() {
             return Err(taken());

@@ -13,6 +13,7 @@ pub mod response;
 pub mod webhook;
 
 use crate::error::{Error, Result};
+use crate::schema;
 use action::Action;
 use auth::Auth;
 use conversation::Conversation;
@@ -99,9 +100,23 @@ impl Manifest {
             conversation.check(self)?;
         }
         self.replies.check("/replies")?;
+        self.check_schemas()?;
         self.actions
             .iter()
             .try_for_each(|(name, action)| action.check(&format!("/actions/{name}")))
+    }
+
+    /// Every schema must be one, and hold no keyword that would not be checked.
+    fn check_schemas(&self) -> Result<()> {
+        let sound = |at: String, schema: &Schema| schema::check(schema).map_err(|e| Error::invalid(at, e));
+        if let Some(auth) = self.auth.as_ref().filter(|auth| !auth.fields.is_null()) {
+            sound("/auth/fields".into(), &auth.fields)?;
+        }
+        for (name, action) in &self.actions {
+            sound(format!("/actions/{name}/input_schema"), &action.input_schema)?;
+            sound(format!("/actions/{name}/output_schema"), &action.output_schema)?;
+        }
+        Ok(())
     }
 
     /// The action of this name.
