@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::connections::{instance_id, seen};
-use super::input::{Query, json_body, ok};
+use super::input::{Query, check_text, json_body, ok};
 use crate::error::{Error, Result};
 use crate::http::Response;
 use crate::hub::{ConnectionChange, NewConnection};
@@ -27,6 +27,9 @@ struct New {
 /// Makes an instance.
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let new: New = json_body(call).await?;
+    for (pointer, text) in [("/name", &new.name), ("/owner", &new.owner)] {
+        text.as_deref().map_or(Ok(()), |text| check_text(pointer, text))?;
+    }
     let wanted = NewConnection {
         integration: named(call, &new.integration_definition_id).await?,
         name: new.name,
@@ -56,6 +59,10 @@ pub async fn show_one(call: &Call<'_>) -> Result<Response> {
 /// Changes the settings that are there.
 pub async fn change(call: &Call<'_>) -> Result<Response> {
     let change: ConnectionChange = json_body(call).await?;
+    change
+        .name
+        .as_deref()
+        .map_or(Ok(()), |name| check_text("/name", name))?;
     let found = seen(call).await?;
     let changed = call.hub.change(&found.id, change, call.actor()).await?;
     let connection = changed.ok_or_else(|| super::input::missing("instance"))?;

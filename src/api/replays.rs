@@ -22,6 +22,7 @@ struct One {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Many {
+    #[serde(deserialize_with = "super::strict::object")]
     filter: Filter,
     #[serde(default)]
     dry_run: bool,

@@ -21,6 +21,15 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_path_to_error::deserialize(value).map_err(|e| Error::misread("the body", &e))
 }
 
+/// A member that is an object: a derived type would take a list of its members' values too.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> std::result::Result<T, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    if !value.is_object() {
+        return Err(de::Error::custom("must be a JSON object"));
+    }
+    serde_json::from_value(value).map_err(de::Error::custom)
+}
+
 /// A document of any shape.
 fn parse(bytes: &[u8]) -> Result<Value> {
     if bytes.is_empty() {

@@ -189,6 +189,43 @@ export interface paths {
         patch: operations["changeConnection"];
         trace?: never;
     };
+    "/api/v1/connections/{id}/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call up to 20 actions, one after the other
+         * @description One that fails does not stop the others; its entry holds the problem.
+         */
+        post: operations["actBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/connections/{id}/actions/{action}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Call an action */
+        post: operations["actConnection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/connections/{id}/auth/oauth2/callback": {
         parameters: {
             query?: never;
@@ -654,6 +691,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/integration-instances/{id}/methods/{method}/execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Execute a method */
+        post: operations["executeMethod"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/integrations": {
         parameters: {
             query?: never;
@@ -688,6 +742,23 @@ export interface paths {
         get: operations["showIntegration"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integrations/{name}/actions/{action}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Call an action that needs no account */
+        post: operations["actIntegration"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1137,6 +1208,35 @@ export interface components {
             data: components["schemas"]["AccountLink"][];
             /** @description Null at the end. */
             next_cursor: string | null;
+        };
+        ActionBatch: {
+            actions: {
+                action: string;
+                /** @description As the action's `input_schema` describes them. */
+                inputs?: unknown;
+            }[];
+        };
+        ActionCall: {
+            /** @description As the action's `input_schema` describes them. */
+            inputs?: unknown;
+        };
+        ActionResult: {
+            /** @description True: an earlier answer, within the time that the action allows. */
+            cached?: boolean;
+            /** @description As the action's `output_schema` describes it. */
+            data?: unknown;
+            /** @description Of a dry run: what would be sent, secrets masked. */
+            requests?: Record<string, never>[];
+            run_id?: string;
+        };
+        ActionResults: {
+            results: {
+                data?: unknown;
+                /** @description A problem document, where there is no result. */
+                error?: Record<string, never>;
+                run_id?: string;
+                status: string;
+            }[];
         };
         Answer: {
             actions?: components["schemas"]["AskedAction"][];
@@ -1762,6 +1862,18 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        MethodCall: {
+            /** @description Taken and not used: nothing that a caller says of a delivery proves it. */
+            metadata?: unknown;
+            /** @description As the method's `paramSchema` describes them. */
+            parameters?: unknown;
+        };
+        MethodResult: {
+            /** @description As the method's `resultSchema` describes it. */
+            data: unknown;
+            /** @constant */
+            status: "SUCCESS";
+        };
         NewAccountLink: {
             connection_id?: string | null;
             external_user_id: string;
@@ -1848,6 +1960,8 @@ export interface components {
             detail: string;
             /** @description Where single places are known. */
             errors?: components["schemas"]["FieldError"][];
+            /** @description Of an action that was called: its run. */
+            run_id?: string;
             status: number;
             title: string;
             /** @description Also the header `X-Trace-Id`, and what to search the log for. */
@@ -2234,6 +2348,21 @@ export interface components {
                 } & components["schemas"]["Problem"];
             };
         };
+        /** @description `INTEGRATION_NOT_FOUND`: Unknown integration. `METHOD_NOT_FOUND`: Unknown action. `NOT_FOUND`: Not found. */
+        INTEGRATION_NOT_FOUND_or_METHOD_NOT_FOUND_or_NOT_FOUND: {
+            headers: {
+                "X-Trace-Id": components["headers"]["TraceId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": {
+                    /** @enum {unknown} */
+                    code?: "INTEGRATION_NOT_FOUND" | "METHOD_NOT_FOUND" | "NOT_FOUND";
+                    /** @constant */
+                    status?: 404;
+                } & components["schemas"]["Problem"];
+            };
+        };
         /** @description `INTEGRATION_NOT_FOUND`: Unknown integration. `NOT_FOUND`: Not found. */
         INTEGRATION_NOT_FOUND_or_NOT_FOUND: {
             headers: {
@@ -2323,6 +2452,22 @@ export interface components {
                     code?: "TEMPORARY_ERROR";
                     /** @constant */
                     status?: 503;
+                } & components["schemas"]["Problem"];
+            };
+        };
+        /** @description `TIMEOUT_ERROR`: The service did not answer in time. */
+        TIMEOUT_ERROR: {
+            headers: {
+                "Retry-After": components["headers"]["RetryAfter"];
+                "X-Trace-Id": components["headers"]["TraceId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": {
+                    /** @enum {unknown} */
+                    code?: "TIMEOUT_ERROR";
+                    /** @constant */
+                    status?: 504;
                 } & components["schemas"]["Problem"];
             };
         };
@@ -2938,6 +3083,118 @@ export interface operations {
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    actBatch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "actions": [
+                 *         {
+                 *           "action": "create_comment",
+                 *           "inputs": {
+                 *             "body": "Hello",
+                 *             "issue": 1,
+                 *             "repo": "octo/hello"
+                 *           }
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActionBatch"];
+            };
+        };
+        responses: {
+            /** @description What became of each. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionResults"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_METHOD_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    actConnection: {
+        parameters: {
+            query?: {
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `con_…`, or `int_inst_…` of an instance. */
+                id: string;
+                action: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "inputs": {
+                 *         "body": "Hello",
+                 *         "issue": 1,
+                 *         "repo": "octo/hello"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActionCall"];
+            };
+        };
+        responses: {
+            /** @description What the service answered. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionResult"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_METHOD_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            504: components["responses"]["TIMEOUT_ERROR"];
         };
     };
     finishSignIn: {
@@ -4269,6 +4526,58 @@ export interface operations {
             503: components["responses"]["TEMPORARY_ERROR"];
         };
     };
+    executeMethod: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                /** @description `int_inst_…`, or `con_…`. */
+                id: string;
+                method: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "parameters": {
+                 *         "calendarId": "primary"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["MethodCall"];
+            };
+        };
+        responses: {
+            /** @description What the service answered. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MethodResult"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_METHOD_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            504: components["responses"]["TIMEOUT_ERROR"];
+        };
+    };
     listIntegrations: {
         parameters: {
             query?: never;
@@ -4322,6 +4631,59 @@ export interface operations {
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    actIntegration: {
+        parameters: {
+            query?: {
+                dry_run?: boolean;
+            };
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                name: string;
+                action: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "inputs": {
+                 *         "url": "https://api.example.com/status"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActionCall"];
+            };
+        };
+        responses: {
+            /** @description What the service answered. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionResult"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_METHOD_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS_or_REAUTH_REQUIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["UPSTREAM_ERROR"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            504: components["responses"]["TIMEOUT_ERROR"];
         };
     };
     listKeys: {
@@ -4958,8 +5320,87 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["VALIDATION_ERROR"];
-            403: components["responses"]["FORBIDDEN"];
+            /** @description A page that says why not. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            403: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            404: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            409: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            410: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
             500: components["responses"]["INTERNAL"];
+            /** @description A page that says why not. */
+            502: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            503: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            504: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
         };
     };
     depart: {
@@ -4981,8 +5422,88 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description A page that says why not. */
+            400: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            403: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
             404: components["responses"]["NOT_FOUND"];
+            /** @description A page that says why not. */
+            409: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            410: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
             500: components["responses"]["INTERNAL"];
+            /** @description A page that says why not. */
+            502: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            503: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A page that says why not. */
+            504: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
         };
     };
     openApi: {
