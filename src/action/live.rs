@@ -2,7 +2,7 @@
 
 use super::caller::Tried;
 use super::perform::Call;
-use super::retry::{self, Again};
+use super::retry::{self, Again, Cause};
 use super::run::settle;
 use crate::error::{Error, Result};
 use crate::store::run::{Attempt, Run, Status};
@@ -39,7 +39,7 @@ async fn tries(call: &Call<'_>, run: &mut Run) -> Result<Value> {
     loop {
         let at = ports.host.now();
         if run.unsettled
-            && let Some(result) = settle(call, run).await?
+            && let Some(result) = settle(call, run).await.map_err(|error| not_found_out(call, &error))?
         {
             run.unsettled = false;
             push(
@@ -89,6 +89,11 @@ fn open_end(call: &Call<'_>, again: &Again) -> Error {
         "{}: {}; whether `{}` took effect is not known",
         call.caller.manifest.name, again.reason, call.name
     ))
+}
+
+/// The look-up failed: what the earlier try did is as open as before.
+fn not_found_out(call: &Call<'_>, error: &Error) -> Error {
+    open_end(call, &Again::new(Cause::Temporary, true, error.public_detail()))
 }
 
 fn push(run: &mut Run, at: i64, now: i64, status: Option<u16>, reason: Option<String>) {

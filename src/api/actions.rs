@@ -3,6 +3,7 @@
 use super::Call;
 use super::connections::seen;
 use super::input::{json_body, ok};
+use super::repeat;
 use crate::action::live::PATIENCE;
 use crate::error::{Error, Result};
 use crate::http::{Response, form_pairs};
@@ -51,7 +52,7 @@ pub async fn of_connection(call: &Call<'_>) -> Result<Response> {
     let dry = dry_run(call)?;
     let connection = seen(call).await?;
     let body: Body = json_body(call).await?;
-    let ask = asked(call, Target::Connection(&connection), call.param("action"), body.inputs);
+    let ask = asked(call, Target::Connection(&connection), call.param("action"), body.inputs)?;
     run(call, ask, dry).await
 }
 
@@ -60,7 +61,7 @@ pub async fn of_integration(call: &Call<'_>) -> Result<Response> {
     let dry = dry_run(call)?;
     let body: Body = json_body(call).await?;
     let target = Target::Integration(call.param("name"));
-    run(call, asked(call, target, call.param("action"), body.inputs), dry).await
+    run(call, asked(call, target, call.param("action"), body.inputs)?, dry).await
 }
 
 /// Several actions of a connection, one after the other; one that fails does not stop the others.
@@ -74,8 +75,8 @@ pub async fn batch(call: &Call<'_>) -> Result<Response> {
     let deadline = call.hub.ports.host.now() + PATIENCE;
     let mut results = Vec::with_capacity(batch.actions.len());
     for (index, one) in batch.actions.into_iter().enumerate() {
-        let key = key(call).map(|key| format!("{key}:{index}"));
-        let mut ask = asked(call, Target::Connection(&connection), &one.action, one.inputs);
+        let mut ask = asked(call, Target::Connection(&connection), &one.action, one.inputs)?;
+        let key = ask.key.map(|key| format!("{key}:{index}"));
         ask.key = key.as_deref();
         ask.deadline = Some(deadline);
         results.push(match call.hub.act(ask).await {
@@ -98,7 +99,7 @@ pub async fn execute(call: &Call<'_>) -> Result<Response> {
         Target::Connection(&connection),
         call.param("method"),
         body.parameters,
-    );
+    )?;
     let acted = call.hub.act(ask).await?;
     Ok(match &acted.outcome {
         Ok(data) => marked(ok(&json!({"status": "SUCCESS", "data": data})), &acted),
@@ -123,20 +124,16 @@ async fn run(call: &Call<'_>, ask: Ask<'_>, dry: bool) -> Result<Response> {
     })
 }
 
-fn asked<'a>(call: &'a Call<'_>, target: Target<'a>, action: &'a str, inputs: Value) -> Ask<'a> {
-    Ask {
+fn asked<'a>(call: &'a Call<'_>, target: Target<'a>, action: &'a str, inputs: Value) -> Result<Ask<'a>> {
+    Ok(Ask {
         target,
         action,
         inputs,
         principal: call.actor(),
         owner: call.owner(),
-        key: key(call),
+        key: repeat::key(call.head)?,
         deadline: None,
-    }
-}
-
-fn key<'a>(call: &'a Call<'_>) -> Option<&'a str> {
-    call.head.headers.get("idempotency-key")
+    })
 }
 
 fn dry_run(call: &Call<'_>) -> Result<bool> {

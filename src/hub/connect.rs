@@ -252,7 +252,8 @@ impl Hub<'_> {
         let mut secrets = BTreeMap::new();
         let mut config = Map::new();
         let acts = manifest.auth.as_ref().is_some_and(Auth::has_fields) && !fields.is_empty();
-        let receives = !acts || fields.keys().any(|name| is_webhook_field(manifest, name));
+        let for_webhooks = fields.keys().any(|name| is_webhook_field(manifest, name));
+        let receives = !acts || for_webhooks;
         // One that only acts needs no setting of a webhook.
         if let Some(webhook) = manifest.webhook.as_ref().filter(|_| receives) {
             take_webhook_fields(&mut fields, &mut config, &mut secrets)?;
@@ -261,7 +262,7 @@ impl Hub<'_> {
         match &manifest.auth {
             Some(auth) if auth.has_fields() => {
                 // A connection that only receives needs none of the fields that acting does.
-                if !fields.is_empty() || secrets.is_empty() {
+                if !fields.is_empty() || !for_webhooks {
                     let mut whole = Value::Object(std::mem::take(&mut fields));
                     defaults::apply(&auth.fields, &mut whole);
                     if let Value::Object(members) = whole {

@@ -25,6 +25,8 @@ async function fuzz(token, ...options) {
     '--exclude-checks', 'positive_data_acceptance',
     // It waits for events that do not come.
     '--exclude-operation-id', 'streamEvents',
+    // They ask the provider, which is out of reach here: 502.
+    '--exclude-operation-id', 'startDevice', '--exclude-operation-id', 'startInstanceDevice',
     ...options,
   ];
   if (token) args.push('--header', `Authorization: Bearer ${token}`);

@@ -298,6 +298,12 @@ impl Builder {
             problems.entry(code.status()).or_default().push(code);
         }
         for (status, codes) in problems {
+            // A page for people, or a problem where the router answers before the route.
+            if let Some(page) = replies.get_mut(&status.to_string()) {
+                page["content"]["application/problem+json"] =
+                    json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+                continue;
+            }
             let name = self.problem(status, &codes);
             replies.insert(
                 status.to_string(),

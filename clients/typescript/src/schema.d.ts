@@ -5319,7 +5319,17 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["VALIDATION_ERROR"];
+            /** @description A page that says why not. */
+            400: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
             /** @description A page that says why not. */
             401: {
                 headers: {
@@ -5452,7 +5462,17 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            404: components["responses"]["NOT_FOUND"];
+            /** @description A page that says why not. */
+            404: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/html": string;
+                };
+            };
             /** @description A page that says why not. */
             409: {
                 headers: {
