@@ -26,6 +26,8 @@ for (const _ of [1, 2]) {
   made.connections = await hub.ok('POST', '/api/v1/connections', { integration: 'github', config: { webhook_secret: 's' } });
   made.keys = await hub.ok('POST', '/api/v1/keys', { name: 'k', scopes: ['events:read'] });
 }
+// The same in other words.
+made['integration-instances'] = made.connections;
 const delivered = await deliver(hub.url + made.connections.webhook_path, { secret: 's', event: 'ping', payload: '{}' });
 made.events = { id: delivered.body.id };
 await until('the event to be dispatched', async () => (await hub.ok('GET', `/api/v1/events/${made.events.id}`)).status === 'dispatched');
