@@ -78,7 +78,7 @@ export function allowed(contender, name) {
   if (contender === dispatching.name) return { rowsWritten: 5, statements: 4, roundTrips: 3 };
   if (STORES.includes(name)) return { rowsWritten: 3, statements: 1, roundTrips: 1 };
   if (name.startsWith('duplicate')) return { rowsWritten: 0, statements: 2, roundTrips: 2 };
-  if (name.startsWith('list')) return { rowsWritten: 0, statements: 1, roundTrips: 1 };
+  if (name.startsWith('list')) return { rowsWritten: 0, statements: 2, roundTrips: 1 };
   return { rowsWritten: 0, statements: 0, roundTrips: 0 };
 }
 
