@@ -1,7 +1,7 @@
 -- Runs that a caller waits for: who asked, and the key that makes a repeated call harmless.
 
 ALTER TABLE run ADD COLUMN principal TEXT;        -- admin | key_…; NULL: an agent's callback
-ALTER TABLE run ADD COLUMN idempotency_key TEXT;  -- as the caller sent it, for a day
+ALTER TABLE run ADD COLUMN idempotency_key TEXT;  -- SHA-256 of the path and the caller's key, for a day
 CREATE UNIQUE INDEX run_key ON run (principal, idempotency_key) WHERE idempotency_key IS NOT NULL;
 
 -- Only callbacks have a conversation: the runs of callers need no entry in this index.

@@ -168,3 +168,60 @@ fn a_reply_of_the_database_that_is_lost_leaves_no_second_row() {
     assert_eq!(post(&world, "k-1", &destination("d")).status, 201);
     assert_eq!(rows(&world, "destination"), 1);
 }
+
+/// Two connections to a service that answers with the weather.
+fn weather(world: &World) -> [String; 2] {
+    world
+        .net
+        .on(Method::Get, "https://api.weatherapi.com/v1/current.json", |_| {
+            support::json_reply(200, json!({"location": {"name": "Rome"}, "current": {"temp_c": 20}}))
+        });
+    let body = json!({"integration": "weather", "config": {"api_key": "test-key-not-a-real-one"}});
+    [(); 2].map(|()| {
+        let (status, made) = world.api(Method::Post, "/api/v1/connections", &body);
+        assert_eq!(status, 201, "{made}");
+        made.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
+    })
+}
+
+#[test]
+fn a_key_of_an_action_is_good_for_one_path() {
+    let world = World::new();
+    let targets = weather(&world).map(|id| format!("/api/v1/connections/{id}/actions/current"));
+    let long = "k".repeat(255);
+    let run_of = |target: &str| {
+        let reply = post_as(
+            &world,
+            "test-admin-token",
+            target,
+            Some(&long),
+            &json!({"inputs": {"q": "Rome"}}),
+        );
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(reply.status, 200, "{body}");
+        body["run_id"].as_str().unwrap().to_owned()
+    };
+
+    let runs = [0, 1, 0, 1].map(|i: usize| run_of(&targets[i]));
+
+    assert_eq!(runs[..2], runs[2..]);
+    assert_ne!(runs[0], runs[1]);
+}
+
+#[test]
+fn a_batch_is_repeated_as_a_whole() {
+    let world = World::new();
+    let [id, _] = weather(&world);
+    let target = format!("/api/v1/connections/{id}/actions");
+    let batch = |q: &str| json!({"actions": [{"action": "current", "inputs": {"q": q}}]});
+    let key = "k".repeat(255);
+    let send = |q: &str| post_as(&world, "test-admin-token", &target, Some(&key), &batch(q));
+
+    let (first, second, other) = (send("Rome"), send("Rome"), send("Oslo"));
+
+    let body: Value = serde_json::from_slice(&first.body).unwrap();
+    assert_eq!(body["results"][0]["status"], "succeeded", "{body}");
+    assert_eq!((first.status, &first.body), (second.status, &second.body));
+    assert_eq!(second.headers.get("idempotency-replayed"), Some("true"));
+    assert_eq!(code(&other), (409, "CONFLICT".to_owned()));
+}

@@ -11,6 +11,7 @@ use crate::hub::{Acted, Ask, Target};
 use crate::problem;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// Most actions of one request.
 const MAX_BATCH: usize = 20;
@@ -52,7 +53,9 @@ pub async fn of_connection(call: &Call<'_>) -> Result<Response> {
     let dry = dry_run(call)?;
     let connection = seen(call).await?;
     let body: Body = json_body(call).await?;
-    let ask = asked(call, Target::Connection(&connection), call.param("action"), body.inputs)?;
+    let key = ledger_key(call, 0)?;
+    let target = Target::Connection(&connection);
+    let ask = asked(call, target, call.param("action"), body.inputs, key.as_deref());
     run(call, ask, dry).await
 }
 
@@ -61,7 +64,9 @@ pub async fn of_integration(call: &Call<'_>) -> Result<Response> {
     let dry = dry_run(call)?;
     let body: Body = json_body(call).await?;
     let target = Target::Integration(call.param("name"));
-    run(call, asked(call, target, call.param("action"), body.inputs)?, dry).await
+    let key = ledger_key(call, 0)?;
+    let ask = asked(call, target, call.param("action"), body.inputs, key.as_deref());
+    run(call, ask, dry).await
 }
 
 /// Several actions of a connection, one after the other; one that fails does not stop the others.
@@ -75,9 +80,9 @@ pub async fn batch(call: &Call<'_>) -> Result<Response> {
     let deadline = call.hub.ports.host.now() + PATIENCE;
     let mut results = Vec::with_capacity(batch.actions.len());
     for (index, one) in batch.actions.into_iter().enumerate() {
-        let mut ask = asked(call, Target::Connection(&connection), &one.action, one.inputs)?;
-        let key = ask.key.map(|key| format!("{key}:{index}"));
-        ask.key = key.as_deref();
+        let key = ledger_key(call, index)?;
+        let target = Target::Connection(&connection);
+        let mut ask = asked(call, target, &one.action, one.inputs, key.as_deref());
         ask.deadline = Some(deadline);
         results.push(match call.hub.act(ask).await {
             Ok(acted) => match &acted.outcome {
@@ -94,12 +99,9 @@ pub async fn batch(call: &Call<'_>) -> Result<Response> {
 pub async fn execute(call: &Call<'_>) -> Result<Response> {
     let connection = seen(call).await?;
     let body: Execution = json_body(call).await?;
-    let ask = asked(
-        call,
-        Target::Connection(&connection),
-        call.param("method"),
-        body.parameters,
-    )?;
+    let key = ledger_key(call, 0)?;
+    let target = Target::Connection(&connection);
+    let ask = asked(call, target, call.param("method"), body.parameters, key.as_deref());
     let acted = call.hub.act(ask).await?;
     Ok(match &acted.outcome {
         Ok(data) => marked(ok(&json!({"status": "SUCCESS", "data": data})), &acted),
@@ -124,16 +126,23 @@ async fn run(call: &Call<'_>, ask: Ask<'_>, dry: bool) -> Result<Response> {
     })
 }
 
-fn asked<'a>(call: &'a Call<'_>, target: Target<'a>, action: &'a str, inputs: Value) -> Result<Ask<'a>> {
-    Ok(Ask {
+/// What an `Idempotency-Key` is to the ledger: it is good for one path, and in a batch for each entry by itself.
+fn ledger_key(call: &Call<'_>, entry: usize) -> Result<Option<String>> {
+    let key = repeat::key(call.head)?;
+    // The key comes last: it is the one part that could hold the separator.
+    Ok(key.map(|key| hex::encode(Sha256::digest(format!("{} {entry} {key}", call.head.path)))))
+}
+
+fn asked<'a>(call: &'a Call<'_>, target: Target<'a>, action: &'a str, inputs: Value, key: Option<&'a str>) -> Ask<'a> {
+    Ask {
         target,
         action,
         inputs,
         principal: call.actor(),
         owner: call.owner(),
-        key: repeat::key(call.head)?,
+        key,
         deadline: None,
-    })
+    }
 }
 
 fn dry_run(call: &Call<'_>) -> Result<bool> {

@@ -94,7 +94,7 @@ impl Entry {
         // Calls of actions have a ledger of their own, which knows more: whether one whose answer was lost took effect.
         let own = matches!(
             self.name,
-            Route::ActConnection | Route::ActBatch | Route::ActIntegration | Route::ExecuteMethod
+            Route::ActConnection | Route::ActIntegration | Route::ExecuteMethod
         );
         self.method == Method::Post && matches!(self.access, Access::Needs(_)) && !own
     }

@@ -226,9 +226,6 @@ impl Hub<'_> {
         }
         defaults::apply(&action.input_schema, &mut ask.inputs);
         integration.check_inputs(ask.action, &ask.inputs)?;
-        if ask.key.is_some_and(|key| key.is_empty() || key.len() > 255) {
-            return Err(Error::validation("an Idempotency-Key has 1 to 255 characters"));
-        }
         let what = format!("{}|{}|{}", credential.source, ask.action, ask.inputs);
         Ok(Ready {
             integration,
