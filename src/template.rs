@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use crate::http::percent_encode;
 use crate::markup;
 use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use minijinja::value::Serde;
 use minijinja::{Environment, Expression, UndefinedBehavior};
 use serde::Deserialize;
@@ -261,6 +263,9 @@ fn environment() -> &'static Environment<'static> {
         });
         env.add_filter("from_adf", from_adf);
         env.add_filter("rfc3339", rfc3339);
+        env.add_filter("from_base64", from_base64);
+        env.add_filter("objects", objects);
+        env.add_filter("with", with);
         env.add_test("containing", containing);
         env
     })
@@ -352,9 +357,43 @@ fn from_adf(document: &minijinja::Value) -> std::result::Result<minijinja::Value
     if document.is_none() || document.is_undefined() {
         return Ok(minijinja::Value::from(()));
     }
-    let document = serde_json::to_value(document)
-        .map_err(|e| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, e.to_string()))?;
-    Ok(markup::from_adf(&document).into())
+    Ok(markup::from_adf(&json_of(document)?).into())
+}
+
+/// The filter `from_base64`: the text in base64, line breaks aside; null where it is no text.
+fn from_base64(encoded: &minijinja::Value) -> minijinja::Value {
+    let decoded = encoded.as_str().and_then(|text| {
+        let compact: String = text.split_ascii_whitespace().collect();
+        String::from_utf8(STANDARD.decode(compact).ok()?).ok()
+    });
+    decoded.map_or_else(|| minijinja::Value::from(()), minijinja::Value::from)
+}
+
+/// The filter `objects`: each element of a list as the member `name` of an object.
+fn objects(list: &minijinja::Value, name: &str) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    let object = |item| minijinja::Value::from_pairs([(name.to_owned(), item)]);
+    Ok(list.try_iter()?.map(object).collect())
+}
+
+/// The filter `with`: each object of a list with further members; its own come first.
+fn with(list: &minijinja::Value, more: &minijinja::Value) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    let more = json_of(more)?;
+    let mut objects = Vec::new();
+    for item in list.try_iter()? {
+        let mut item = json_of(&item)?;
+        if let (Value::Object(item), Value::Object(more)) = (&mut item, &more) {
+            for (name, value) in more {
+                item.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        objects.push(item);
+    }
+    Ok(Serde(&Value::Array(objects)).into())
+}
+
+fn json_of(value: &minijinja::Value) -> std::result::Result<Value, minijinja::Error> {
+    serde_json::to_value(value)
+        .map_err(|e| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, e.to_string()))
 }
 
 /// The filter `rfc3339`: a time in seconds since 1970, as text or number, as RFC 3339 text; anything else is null.
@@ -431,8 +470,10 @@ mod tests {
         assert_eq!(value("{{ s | from_mrkdwn }}"), json!("**b** <x>"));
         assert_eq!(value("{{ (t | adf).content[0].type }}"), json!("paragraph"));
         assert_eq!(value("{{ t | adf | from_adf }}"), json!("**b** <x>"));
+        assert_eq!(value("{{ 'YcOk\n' | from_base64 }}"), json!("aä"));
+        assert_eq!(value("{{ '/wAB' | from_base64 }}"), Value::Null);
         assert_eq!(value("{{ ts | rfc3339 }}"), json!("2026-01-31T11:59:53.000Z"));
-        for nothing in ["mrkdwn", "from_mrkdwn", "adf", "from_adf", "rfc3339"] {
+        for nothing in ["mrkdwn", "from_mrkdwn", "adf", "from_adf", "rfc3339", "from_base64"] {
             assert_eq!(value(&format!("{{{{ none | {nothing} }}}}")), Value::Null, "{nothing}");
             assert_eq!(
                 value(&format!("{{{{ missing.x | {nothing} }}}}")),
@@ -440,6 +481,24 @@ mod tests {
                 "{nothing}"
             );
         }
+    }
+
+    #[test]
+    fn lists_of_objects_are_made_and_completed() {
+        let scope = Scope::new([
+            ("names", &json!(["a", "b"])),
+            ("files", &json!([{"path": "x"}, {"path": "y", "mode": "755"}])),
+        ]);
+        let value = |source: &str| Template::new(source).value(&scope).unwrap();
+
+        assert_eq!(
+            value("{{ names | objects('path') | with({'sha': none, 'mode': '644'}) }}"),
+            json!([{"path": "a", "sha": null, "mode": "644"}, {"path": "b", "sha": null, "mode": "644"}])
+        );
+        assert_eq!(
+            value("{{ files | with({'mode': '644'}) | chain(names) | list }}"),
+            json!([{"path": "x", "mode": "644"}, {"path": "y", "mode": "755"}, "a", "b"])
+        );
     }
 
     #[test]

@@ -379,3 +379,51 @@ fn runs_can_be_listed_with_how_they_ended() {
         "{shown:?}"
     );
 }
+
+#[test]
+fn what_is_done_is_done_with_the_account_of_who_asked_alone_and_says_so() {
+    let world = world();
+    destination(&world, AGENT, "agent", &["create_comment"]);
+    world
+        .net
+        .once(&format!("{API}/app/installations/88/access_tokens"), |_| {
+            json_reply(201, json!({"token": "users-own", "expires_at": "2030-01-01T00:00:00Z"}))
+        });
+    let config = json!({"app_id": "1", "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "installation_id": "88"});
+    let own = json!({"integration": "github", "owner": "mona", "config": config});
+    let (_, own) = world.api(Method::Post, "/api/v1/connections", &own);
+    let link = json!({"owner": "mona", "integration": "github", "external_user_id": "9", "connection_id": own["id"]});
+    let (status, link) = world.api(Method::Post, "/api/v1/account-links", &link);
+    assert_eq!(status, 201, "{link}");
+    let ask = |id: &str, user: i64| {
+        let mut asks = comment("@patchbay look");
+        asks["sender"]["id"] = json!(user);
+        deliver(&world, id, "issue_comment", asks.to_string().as_bytes());
+        world.work();
+    };
+    let act = |n: usize| {
+        let letter = letters(&world)[n].clone();
+        let action =
+            json!({"action": "create_comment", "inputs": {"repo": "octo/repo", "issue": 7, "body": format!("x{n}")}});
+        let (code, body) = answer(
+            &world,
+            &letter,
+            json!({"status": "progress", "message": "said", "actions": [action]}),
+        );
+        assert_eq!(code, 202, "{body}");
+        world.work();
+        let of = |at: usize| {
+            let path = format!("/api/v1/runs/{}", body["runs"][at]["id"].as_str().unwrap());
+            world.api(Method::Get, &path, &Value::Null).1["acted_as"].clone()
+        };
+        (of(0), of(1))
+    };
+
+    ask("d-1", 9);
+    let alone = act(0);
+    ask("d-2", 10);
+    let together = act(1);
+
+    assert_eq!(alone, (json!("app:github"), own["id"].clone()));
+    assert_eq!(together, (json!("app:github"), json!("app:github")));
+}

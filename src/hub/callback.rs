@@ -2,6 +2,7 @@
 
 use super::Hub;
 use super::converse::token_purpose;
+use crate::credential::user;
 use crate::credential::vault::KeyRing;
 use crate::error::{Error, Result};
 use crate::event::agent::{self, Say};
@@ -9,6 +10,7 @@ use crate::id::{self, Kind};
 use crate::ports::{Stmt, read_row};
 use crate::registry;
 use crate::secret::{Secret, same};
+use crate::store::connection::Connection;
 use crate::store::conversation::{self, Conversation};
 use crate::store::destination;
 use crate::store::run::{self, Order, Run, Status};
@@ -83,7 +85,13 @@ impl Hub<'_> {
         let asked = self.wanted(&conversation, answer).await?;
         let fingerprint = fingerprint(&conversation, answer, idempotency_key)?;
         let now = self.ports.host.now();
-        let new: Vec<Run> = asked.into_iter().map(|a| self.new_run(&conversation, a)).collect();
+        let account = self.account_of_user(&conversation, answer).await?;
+        let listed = asked.len().saturating_sub(answer.actions.len());
+        let mut new: Vec<Run> = asked.into_iter().map(|a| self.new_run(&conversation, a)).collect();
+        // What is said comes from the app; what is done, from the user who asked for it.
+        for run in new.iter_mut().skip(listed) {
+            run.connection_id = account.clone().or(run.connection_id.take());
+        }
         let first = new.first().map(|run| run.id.clone()).unwrap_or_default();
         let mut statements = inserts(&new, &fingerprint);
         let state = match answer.status {
@@ -176,6 +184,22 @@ impl Hub<'_> {
             entry.check_inputs(&asked.action, &asked.inputs)?;
         }
         Ok(wanted)
+    }
+
+    /// The connection of the user who asked: of the only one who spoke in this turn, so that nobody has things done with
+    /// the rights of another. None: no account of theirs is linked and connected, and the conversation's own acts.
+    async fn account_of_user(&self, conversation: &Conversation, answer: &Answer) -> Result<Option<String>> {
+        let Some(user_id) = conversation
+            .only_user_id
+            .as_deref()
+            .filter(|_| !answer.actions.is_empty())
+        else {
+            return Ok(None);
+        };
+        let linked = user::linked(&self.ports, &conversation.integration, user_id).await?;
+        let connection = linked.and_then(|(_, connection)| connection);
+        let same = |c: &Connection| conversation.owner.is_none() || c.owner == conversation.owner;
+        Ok(connection.filter(same).map(|c| c.id))
     }
 
     pub(super) fn new_run(&self, conversation: &Conversation, asked: Say) -> Run {

@@ -264,6 +264,9 @@ impl Hub<'_> {
         context: &Value,
     ) -> Result<Conversation> {
         let new_id = id::new(Kind::Conversation, self.ports.host);
+        let user_id = context
+            .get("user_id")
+            .map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
         let event = &opened.event;
         let incoming = Incoming {
             new_id: &new_id,
@@ -276,6 +279,7 @@ impl Hub<'_> {
             destination_id: &destination.id,
             event_id: &event.id,
             user: context.get("user").and_then(Value::as_str),
+            user_id: user_id.as_deref(),
             context,
         };
         conversation::open(&self.ports, &incoming).await

@@ -116,8 +116,13 @@ fn doubled(text: &str, mark: char) -> String {
     marked
 }
 
+/// The characters as they were typed. What somebody typed as `<@…>` is no mention: there the entity stays.
 fn unescaped(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    let mut plain = text.replace("&lt;", "<").replace("&gt;", ">");
+    if text.contains("&lt;@") {
+        plain = plain.replace("<@", "&lt;@");
+    }
+    plain.replace("&amp;", "&")
 }
 
 #[cfg(test)]
@@ -142,6 +147,7 @@ mod tests {
             ),
             ("*bold* _it_ ~gone~ 2*3*4", "**bold** _it_ ~~gone~~ 2*3*4"),
             ("a &lt; b &amp;&amp; c", "a < b && c"),
+            ("typed &lt;@U1&gt;", "typed &lt;@U1>"),
             ("&gt; quoted <@U1>\nmine", "> quoted <@U1>\nmine"),
             ("`a *b*` c", "`a *b*` c"),
             (

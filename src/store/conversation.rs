@@ -37,6 +37,8 @@ pub struct Conversation {
     pub first_event_id: String,
     /// The outside user whose message opened this turn, where the service names one.
     pub opened_by: Option<String>,
+    /// The outside user's id at the service, while one user alone has spoken in this turn.
+    pub only_user_id: Option<String>,
     /// Where an answer goes: the context of the latest message.
     #[serde(deserialize_with = "json_text")]
     pub context: Value,
@@ -56,6 +58,7 @@ pub struct Incoming<'a> {
     pub destination_id: &'a str,
     pub event_id: &'a str,
     pub user: Option<&'a str>,
+    pub user_id: Option<&'a str>,
     pub context: &'a Value,
 }
 
@@ -63,12 +66,14 @@ pub struct Incoming<'a> {
 // answer back to an older place.
 const OPEN: &str = "-- conversation::open
 INSERT INTO conversation (id, source, thread, integration, connection_id, account, owner, destination_id, state, turn,
-  token_expires_at, first_event_id, last_event_id, context, opened_by, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', 1, ?9, ?10, ?10, ?11, ?13, ?12, ?12)
+  token_expires_at, first_event_id, last_event_id, context, opened_by, only_user_id, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', 1, ?9, ?10, ?10, ?11, ?13, ?14, ?12, ?12)
 ON CONFLICT (source, thread) DO UPDATE SET
   turn = turn + (state <> 'open' AND ?10 > last_event_id),
   first_event_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?10 ELSE first_event_id END,
   opened_by = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?13 ELSE opened_by END,
+  only_user_id = CASE WHEN state <> 'open' AND ?10 > last_event_id THEN ?14
+    WHEN only_user_id = ?14 THEN only_user_id ELSE NULL END,
   destination_id = CASE WHEN ?10 > last_event_id THEN ?8 ELSE destination_id END,
   state = CASE WHEN ?10 > last_event_id THEN 'open' ELSE state END,
   account = CASE WHEN ?10 > last_event_id THEN ?6 ELSE account END,
@@ -93,6 +98,7 @@ pub async fn open(ports: &Ports<'_>, m: &Incoming<'_>) -> Result<Conversation> {
         m.context.to_string().into(),
         now.into(),
         m.user.into(),
+        m.user_id.into(),
     ];
     let row = ports.sql.first(Stmt::new(OPEN, params)).await?;
     row.ok_or_else(|| Error::Internal("an upsert returned no row".into()))

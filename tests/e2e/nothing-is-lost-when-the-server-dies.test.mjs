@@ -49,6 +49,25 @@ test('an answer that was accepted is posted after a restart, once', async (t) =>
   assert.equal(scene.github.comments(scene.repo, issue).length, 1);
 });
 
+test('an answer of several parts that was accepted is carried out after a restart, in order, once', async (t) => {
+  const scene = await openScene(t, server, { destination: { allowed_actions: ['create_comment'] } });
+
+  const { issue, result: runs } = await killRightAfter(scene, {
+    prepare: (issue) => scene.ask('@patchbay look', { issue }),
+    act: async (issue, asked) => {
+      const actions = ['Second.', 'Third.'].map((body) => ({ action: 'create_comment', inputs: { repo: scene.repo, issue, body } }));
+      const reply = await scene.answer(asked, { status: 'completed', message: 'First.', actions });
+      assert.equal(reply.status, 202, JSON.stringify(reply.body));
+      return reply.body.runs.map(({ id }) => id);
+    },
+  });
+  server = await startWrangler(place);
+  await server.tick();
+
+  assert.equal((await scene.ended(runs.at(-1))).status, 'succeeded');
+  assert.deepEqual(scene.github.comments(scene.repo, issue).map(({ body }) => body.split('\n')[0]), ['First.', 'Second.', 'Third.']);
+});
+
 /**
  * Kills the server as soon as `act` is done. What that left to do is done within a second or so: if a fake was asked
  * for anything before the kill, this has proved nothing and is repeated on another issue.

@@ -1,5 +1,6 @@
 // The part of GitHub's REST API that the hub uses, as strict as the real one: it refuses what
 // GitHub refuses, in GitHub's words. Shapes: https://docs.github.com/en/rest
+import { complaint, GIT_ROUTES, makeGit } from './fake-github-git.mjs';
 import { complaintAboutJwt, tokenBook } from './github-tokens.mjs';
 import { startServer } from './server.mjs';
 
@@ -35,7 +36,7 @@ export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
     /** `permissions` maps logins to roles; `issues` are the numbers that exist, pull requests among them. */
     addRepository(name, { installation, permissions = {}, issues = [] }) {
       const numbers = issues.map((number) => [String(number), []]);
-      state.repositories.set(name, { name, reactions: new Map(), installation: String(installation), permissions, issues: new Map(numbers), pulls: new Map(structuredClone(numbers)) });
+      state.repositories.set(name, { name, reactions: new Map(), git: makeGit(), installation: String(installation), permissions, issues: new Map(numbers), pulls: new Map(structuredClone(numbers)) });
     },
     addReviewComment(name, number, { id, in_reply_to_id }) {
       state.repositories.get(name).pulls.get(String(number)).push(comment(state, { id, in_reply_to_id, body: 'What is this for?' }));
@@ -43,6 +44,8 @@ export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
     /** The comments that the App wrote on an issue, or in the review threads of a pull request, oldest first. */
     comments: (name, number) => written(state.repositories.get(name).issues.get(String(number))),
     reviewReplies: (name, number) => written(state.repositories.get(name).pulls.get(String(number))),
+    /** The repository itself, see fake-github-git.mjs. */
+    git: (name) => state.repositories.get(name).git,
     /** The reactions on an `issue`, `comment` or `review comment`, each once. */
     reactions: (name, kind, id) => [...(state.repositories.get(name).reactions.get(`${kind} ${id}`)?.keys() ?? [])],
     /** The requests that reached a route whose path fits. */
@@ -57,11 +60,32 @@ async function answer(state, request, basePath) {
   const refused = complaintAboutHeaders(request.headers);
   if (refused) return refused;
   const path = request.path.slice(basePath.length);
+  const misshapen = complaintAboutBody(request, path);
+  if (misshapen) return misshapen;
   for (const [method, pattern, handle] of ROUTES) {
     const match = pattern.exec(path);
     if (match && method === request.method) return handle(state, request, ...match.slice(1));
   }
+  const inRepository = /^\/repos\/([^/]+\/[^/]+)(.*)$/.exec(path);
+  for (const [method, pattern, handle] of inRepository ? GIT_ROUTES : []) {
+    const match = pattern.exec(inRepository[2]);
+    if (match && method === request.method) {
+      return withRepository((_, asked, repository) => handle(repository, asked, ...match.slice(1)))(state, request, inRepository[1]);
+    }
+  }
   return problem(404, 'Not Found');
+}
+
+/** Whether a body is as GitHub's own description of the route says. */
+function complaintAboutBody(request, path) {
+  if (request.body.length === 0) return undefined;
+  try {
+    request.json = JSON.parse(request.body);
+  } catch {
+    return problem(400, 'Problems parsing JSON');
+  }
+  const wrong = complaint(request.method, path, request.json);
+  return wrong && problem(422, wrong);
 }
 
 function complaintAboutHeaders({ 'user-agent': agent, accept = '' }) {
@@ -78,7 +102,7 @@ async function mintToken(state, request, installation) {
   const complaint = await complaintAboutJwt(request.headers.authorization, state);
   if (complaint) return problem(401, complaint);
   if (![...state.repositories.values()].some((repository) => repository.installation === installation)) return problem(404, 'Not Found');
-  const permissions = { issues: 'write', metadata: 'read', pull_requests: 'write' };
+  const permissions = { contents: 'write', issues: 'write', metadata: 'read', pull_requests: 'write' };
   return { status: 201, body: { ...state.tokens.mint(installation), permissions, repository_selection: 'selected' } };
 }
 
