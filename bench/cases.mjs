@@ -1,7 +1,7 @@
 // What is measured, and on whom.
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { at, must } from '../scripts/process.mjs';
 import { TOKEN, SECRET, WRONG, deliveries, payload } from './payloads.mjs';
 
@@ -33,15 +33,15 @@ export const cases = [
 const EMPTY = ['empty route'];
 const STORE = ['verify and store, 12 KB'];
 const STORES = cases.map(({ name }) => name).filter((name) => name.startsWith('verify and store'));
-const hubSchema = () => readdirSync(at('migrations')).filter((name) => name.endsWith('.sql')).sort()
-  .map((name) => readFileSync(at('migrations', name), 'utf8')).join('\n');
+const hubSchema = (root = at()) => readdirSync(join(root, 'migrations')).filter((name) => name.endsWith('.sql')).sort()
+  .map((name) => readFileSync(join(root, 'migrations', name), 'utf8')).join('\n');
 
 /** All have the same bindings and the same services beside them, used or not. */
 export const contenders = [
   {
     name: 'hub',
     main: 'src/edge/entry.js',
-    schema: hubSchema,
+    schema: () => hubSchema(),
     settings: { d1: true, queue: true },
     vars: {
       PATCHBAY_ADMIN_TOKEN: TOKEN,
@@ -66,17 +66,22 @@ export const contenders = [
 
 /** By hand too, but with the hub's row and its message: not a rival, an explanation. */
 export const sameWork = {
-  name: 'Hono, same work', main: 'bench/workers/same-work.js', schema: hubSchema, settings: { d1: true, queue: true },
+  name: 'Hono, same work', main: 'bench/workers/same-work.js', schema: () => hubSchema(), settings: { d1: true, queue: true },
   vars: { GITHUB_WEBHOOK_SECRET: SECRET }, only: STORES,
 };
 
 /** The hub once more, with its queue's consumer: what dispatching to nobody costs on top of storing. */
 export const dispatching = { ...contenders[0], name: 'hub, with dispatch', settings: { d1: true, queue: true, consumed: true }, only: STORE };
 
+export const EARLIER = 'hub, earlier';
+
+/** The hub that is built in another folder. */
+export const earlier = (folder) => ({ ...contenders[0], name: EARLIER, main: resolve(folder, contenders[0].main), schema: () => hubSchema(resolve(folder)) });
+
 /** What a case of the hub may cost at most in D1, per request. */
 export function allowed(contender, name) {
-  if (contender === dispatching.name) return { rowsWritten: 5, statements: 4, roundTrips: 3 };
-  if (STORES.includes(name)) return { rowsWritten: 3, statements: 1, roundTrips: 1 };
+  if (contender === dispatching.name) return { rowsWritten: 6, statements: 4, roundTrips: 3 };
+  if (STORES.includes(name)) return { rowsWritten: 4, statements: 1, roundTrips: 1 };
   if (name.startsWith('duplicate')) return { rowsWritten: 0, statements: 2, roundTrips: 2 };
   if (name.startsWith('list')) return { rowsWritten: 0, statements: 2, roundTrips: 1 };
   return { rowsWritten: 0, statements: 0, roundTrips: 0 };
@@ -87,7 +92,7 @@ export async function bundle({ main, crate, vars, settings }, folder, env, built
   mkdirSync(folder, { recursive: true });
   if (crate && !(built && existsSync(at(main)))) await must(env.WORKER_BUILD_BIN, ['--release'], { cwd: at(crate), limit: 600, env });
   const config = join(folder, 'wrangler.json');
-  writeFileSync(config, JSON.stringify({ name: 'bench', main: at(main), compatibility_date: '2026-01-01' }));
+  writeFileSync(config, JSON.stringify({ name: 'bench', main: resolve(at(), main), compatibility_date: '2026-01-01' }));
   const modules = join(folder, 'modules');
   await must('wrangler', ['deploy', '--dry-run', '--outdir', modules, '--config', config], {
     cwd: folder, limit: 60, env: { ...env, CI: '1', WRANGLER_SEND_METRICS: 'false' },

@@ -5,10 +5,47 @@ ALTER TABLE destination ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
 -- when the first of the tries failed since when none has succeeded; NULL while it works
 ALTER TABLE destination ADD COLUMN failing_since INTEGER;
 
--- 1: never purged
-ALTER TABLE event ADD COLUMN hold INTEGER NOT NULL DEFAULT 0;
--- JSON {job, destination_id} of the replay that this dispatch is; NULL for the first dispatch
-ALTER TABLE event ADD COLUMN replay TEXT;
+-- The event with a rowid, and what is new before its payload. Without a rowid each comparison of a key reads the whole
+-- row, payload included: one insert, or one line of a list, went through megabytes. A written entry more is the price.
+CREATE TABLE event_new (
+  id            TEXT NOT NULL PRIMARY KEY,  -- evt_…
+  source        TEXT NOT NULL,              -- connection id, or app:{service}; never NULL, for NULLs do not conflict
+  delivery_id   TEXT NOT NULL,              -- the service's own id: the de-duplication key within a source
+  service       TEXT NOT NULL,              -- integration name
+  connection_id TEXT,                       -- con_…, NULL on the app-level route
+  owner         TEXT,                       -- owner of the connection, as it was when the event came
+  type          TEXT NOT NULL,              -- {service}.{event}.{action}
+  subject       TEXT,                       -- what it is about, for people and search
+  account       TEXT,                       -- installation, workspace or tenant at the service
+  occurred_at   INTEGER,                    -- when it happened, as the service says
+  received_at   INTEGER NOT NULL,           -- when the hub accepted it
+  trace_id      TEXT NOT NULL,              -- W3C trace id of the request that brought it
+  content_type  TEXT,                       -- of the payload
+  state         TEXT NOT NULL,              -- pending | dispatched | failed | purged
+  due_at        INTEGER NOT NULL,           -- when it is to be dispatched, while pending
+  tries         INTEGER NOT NULL,           -- dispatches begun
+  lease_by      TEXT,                       -- who dispatches it now
+  lease_until   INTEGER,                    -- when that claim ends
+  decision      TEXT,                       -- why it did or did not reach the agent, for a person
+  size          INTEGER NOT NULL,           -- bytes of the payload
+  hold          INTEGER NOT NULL DEFAULT 0, -- 1: never purged
+  replay        TEXT,                       -- JSON {job, destination_id} of the replay that this dispatch is; NULL for the first
+  payload_key   TEXT,                       -- where the payload is, if not in this row
+  context       TEXT,                       -- JSON that the mapping read from it, set at dispatch
+  headers       TEXT NOT NULL,              -- JSON object of the request's headers, secrets masked
+  payload       ANY                         -- the exact bytes: TEXT where they are UTF-8 without NUL, else BLOB
+) STRICT;
+INSERT INTO event_new (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
+    received_at, trace_id, content_type, state, due_at, tries, lease_by, lease_until, decision, size, payload_key, context,
+    headers, payload)
+  SELECT id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
+    received_at, trace_id, content_type, state, due_at, tries, lease_by, lease_until, decision, size, payload_key, context,
+    headers, payload
+  FROM event;
+DROP TABLE event;
+ALTER TABLE event_new RENAME TO event;
+CREATE UNIQUE INDEX event_delivery ON event (source, delivery_id);
+CREATE INDEX event_pending ON event (due_at) WHERE state = 'pending';
 
 -- 1: the message is marked as a replay
 ALTER TABLE delivery ADD COLUMN replay INTEGER NOT NULL DEFAULT 0;

@@ -1,14 +1,15 @@
 // `npm run bench`: the hub beside a Worker written by hand and an empty one, each in workerd, one after the other in
 // rounds that change their order. Prints tables, and keeps every figure in bench/results.json.
 // `--quick` takes less than a minute, `--rounds N` changes their number, `--raw` prints every run, `--built` takes what is
-// built as it is. `--check` only counts what noise cannot change, and fails where it is more than it may be.
+// built as it is. `--only PATTERN` takes the cases whose name fits it, and no cold starts; `--before FOLDER` adds the hub that
+// is built in another checkout, to be compared with in the same rounds. `--check` only counts what noise cannot change, and fails where it is more than it may be.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { allowed, bundle, cases, contenders, dispatching, sameWork } from '../bench/cases.mjs';
+import { allowed, bundle, cases, contenders, dispatching, EARLIER, earlier, sameWork } from '../bench/cases.mjs';
 import { load, send } from '../bench/load.mjs';
 import { quartiles, ratio, short, spread, stats, table } from '../bench/report.mjs';
 import { configure, fineCpuOf, peakMemoryOf, start as startWorkerd } from '../bench/workerd.mjs';
@@ -21,9 +22,12 @@ const QUICK = { rounds: 2, ms: 250, count: 800, warm: 100, cold: 3, counted: 10 
 const LANES = [1, 8, 64];
 const DRAINS_WITHIN = 60_000;
 
+/** Every case by its name, also where few are run. */
+const firsts = new Map(cases.map((one) => [one.name, one]));
+
 async function bench() {
   const start = Date.now();
-  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, raw: { type: 'boolean' }, built: { type: 'boolean' }, check: { type: 'boolean' }, rounds: { type: 'string' } } });
+  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, raw: { type: 'boolean' }, built: { type: 'boolean' }, check: { type: 'boolean' }, rounds: { type: 'string' }, only: { type: 'string' }, before: { type: 'string' } } });
   const size = { ...(values.quick ? QUICK : FULL) };
   if (values.rounds) size.rounds = Number(values.rounds);
   if (process.platform !== 'linux') throw new Error('the benchmark reads CPU time and memory from /proc: it runs on Linux only');
@@ -37,7 +41,7 @@ async function bench() {
   for (const [name, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(name, () => process.exit(code));
   try {
     if (values.check) return await check(place, env, values.built);
-    const results = await measure(place, env, size, values.built);
+    const results = await measure(place, env, size, values);
     results.machine = { ...machine(), databases: parent };
     print(results, values.raw);
     writeFileSync(at('bench', 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
@@ -78,8 +82,9 @@ async function prepare(contender, place, env, built) {
   contender.runs = contender.only ?? cases.map(({ name }) => name);
 }
 
-async function measure(place, env, size, built) {
-  const all = [...contenders, sameWork, dispatching];
+async function measure(place, env, size, { built, only, before }) {
+  if (only) cases.splice(0, cases.length, ...cases.filter(({ name }) => new RegExp(only).test(name)));
+  const all = [...contenders, sameWork, dispatching, ...(before ? [earlier(before)] : [])];
   for (const contender of all) await prepare(contender, place, env, built);
   say(`bundled the contenders; load of the machine ${loadavg()[0].toFixed(2)}`);
 
@@ -90,8 +95,10 @@ async function measure(place, env, size, built) {
     results.load.push(loadavg()[0]);
     say(`round ${round + 1} of ${size.rounds} done`);
   }
-  await coldStarts(size, results);
-  await manifests(contenders[0], size, results);
+  if (!only) {
+    await coldStarts(size, results);
+    await manifests(contenders[0], size, results);
+  }
   results.rows = await rows([...contenders.slice(0, 2), sameWork, dispatching], size.counted);
   return results;
 }
@@ -146,7 +153,7 @@ async function oneRound(contender, round, size, results) {
 
 /** What a case reads must be there. */
 async function makeFirst({ first: [name, count] = [] }, server) {
-  const before = cases.find((one) => one.name === name);
+  const before = firsts.get(name);
   if (before) await load(server, { next: before.make(), expect: before.expect, concurrency: 1, count, ms: 10_000 });
 }
 
@@ -255,13 +262,17 @@ function machine() {
   };
 }
 
+const title = (text) => console.log(`\n${text}\n`);
+const [hub, hono, empty, emptyRust] = contenders.map(({ name }) => name);
+
+/** One figure of a contender in a case, round by round. */
+const seriesOf = (runs) => (contender, name, concurrency, key) => runs
+  .filter((r) => r.contender === contender && r.case === name && r.concurrency === concurrency).sort((a, b) => a.round - b.round).map((r) => r[key]);
+
 function print(results, raw) {
   const { machine: m, runs, size } = results;
-  const series = (contender, name, concurrency, key) => runs
-    .filter((r) => r.contender === contender && r.case === name && r.concurrency === concurrency).sort((a, b) => a.round - b.round).map((r) => r[key]);
+  const series = seriesOf(runs);
   const of = (...which) => stats(series(...which));
-  const [hub, hono, empty, emptyRust] = contenders.map(({ name }) => name);
-  const title = (text) => console.log(`\n${text}\n`);
 
   console.log(`\n${m.cpus} × ${m.cpu}, Linux ${m.kernel}, workerd ${m.workerd}, node ${m.node}, ${m.date}; ${size.rounds} rounds; databases in ${m.databases}; load ${results.load.map((l) => l.toFixed(1)).join(' ')}`);
 
@@ -272,6 +283,13 @@ function print(results, raw) {
     ...[hono, sameWork.name].map((who) => spread(ratio(cpu(hub, name, n), cpu(who, name, n)))),
   ])).concat(LANES.map((n) => [`${dispatching.only[0]}, with dispatch`, n, spread(of(dispatching.name, dispatching.only[0], n, 'cpu')), ...Array(6).fill('–')]))));
 
+  if (series(EARLIER, cases[0].name, LANES[0], 'cpu').length > 0) {
+    title('The hub beside its earlier build, the same figures');
+    console.log(table(['case', 'at once', 'hub', 'earlier', 'hub ÷ earlier'], LANES.flatMap((n) => cases.map(({ name }) => [
+      name, n, ...[hub, EARLIER].map((who) => spread(of(who, name, n, 'cpu'))), spread(ratio(cpu(hub, name, n), cpu(EARLIER, name, n))),
+    ]))));
+  }
+
   title('Requests per second, and how long they took in ms (p50 / p99): medians over the rounds');
   const times = (who, name, n) => `${short(of(who, name, n, 'p50')?.median)} / ${short(of(who, name, n, 'p99')?.median)}`;
   console.log(table(['case', 'at once', 'hub, 1/s', 'Hono, 1/s', 'hub ÷ Hono', 'hub, ms', 'Hono, ms'], LANES.flatMap((n) => cases.map(({ name }) => [
@@ -279,6 +297,25 @@ function print(results, raw) {
     short(ratio(series(hub, name, n, 'perSecond'), series(hono, name, n, 'perSecond')).median), times(hub, name, n), times(hono, name, n),
   ]))));
 
+  if (results.cold.length > 0) printFirsts(results);
+
+  title('D1 per request');
+  console.log(countsOf(results.rows));
+
+  title('Most memory held by workerd over a round, MiB');
+  console.log(table(['who', 'peak'], [...contenders, sameWork, dispatching].map(({ name }) => [name, spread(stats(results.memory.filter((r) => r.contender === name).map((r) => r.peak)))])));
+
+  if (raw) {
+    title('Every run');
+    console.log(table(['who', 'case', 'at once', 'round', 'requests', 'connections', '1/s', 'p50', 'p99', 'CPU ms'], runs.map((r) => [r.contender, r.case, r.concurrency, r.round + 1, r.requests, r.connections, short(r.perSecond), r.p50.toFixed(3), r.p99.toFixed(3), r.cpu.toFixed(3)])));
+    console.log(`\n${results.cold.map((c) => `${c.contender}, ${c.kind}: ${c.ms.toFixed(1)} ms (listening after ${c.listening.toFixed(1)}), CPU ${c.cpu.toFixed(1)}`).join('\n')}`);
+  }
+  console.log();
+}
+
+/** What is paid once: for verifying alone, for the first reply, for a manifest. */
+function printFirsts(results) {
+  const series = seriesOf(results.runs);
   title('CPU of verifying 12 KB: signature wrong (read and verified) less signature missing (refused unread), ms');
   const verify = (who, n) => stats(series(who, 'signature wrong, 12 KB', n, 'cpu').map((value, i) => value - series(who, 'signature missing, 12 KB', n, 'cpu')[i]));
   results.verification = Object.fromEntries([hub, hono].map((who) => [who, Object.fromEntries(LANES.map((n) => [n, verify(who, n)]))]));
@@ -297,19 +334,6 @@ function print(results, raw) {
   const parsed = manifestFigures(results.manifests);
   results.manifest = parsed;
   console.log(table(['request', 'time', 'CPU'], parsed.map(({ label, ms, cpu }) => [label, spread(ms), spread(cpu)])));
-
-  title('D1 per request');
-  console.log(countsOf(results.rows));
-
-  title('Most memory held by workerd over a round, MiB');
-  console.log(table(['who', 'peak'], [...contenders, sameWork, dispatching].map(({ name }) => [name, spread(stats(results.memory.filter((r) => r.contender === name).map((r) => r.peak)))])));
-
-  if (raw) {
-    title('Every run');
-    console.log(table(['who', 'case', 'at once', 'round', 'requests', 'connections', '1/s', 'p50', 'p99', 'CPU ms'], runs.map((r) => [r.contender, r.case, r.concurrency, r.round + 1, r.requests, r.connections, short(r.perSecond), r.p50.toFixed(3), r.p99.toFixed(3), r.cpu.toFixed(3)])));
-    console.log(`\n${results.cold.map((c) => `${c.contender}, ${c.kind}: ${c.ms.toFixed(1)} ms (listening after ${c.listening.toFixed(1)}), CPU ${c.cpu.toFixed(1)}`).join('\n')}`);
-  }
-  console.log();
 }
 
 const countsOf = (found) => table(

@@ -88,7 +88,7 @@ fn a_source_has_a_quota_that_only_verified_deliveries_use_up() {
 #[test]
 fn the_days_budget_ends_in_a_polite_503_and_begins_anew() {
     let world = world();
-    world.set("PATCHBAY_DAILY_ROWS", "700");
+    world.set("PATCHBAY_DAILY_ROWS", "800");
     let mut accepted = 0;
     let refused = loop {
         let signature = format!("sha256={}", mac(SECRET, b"{}"));
@@ -105,7 +105,7 @@ fn the_days_budget_ends_in_a_polite_503_and_begins_anew() {
         accepted += 1;
         assert!(accepted < 1_000);
     };
-    assert_eq!(accepted, 100, "7 rows each");
+    assert_eq!(accepted, 100, "8 rows each");
     assert_eq!(refused.status, 503);
     let wait: u32 = refused.headers.get("retry-after").unwrap().parse().unwrap();
     assert!((1..=3_601).contains(&wait));

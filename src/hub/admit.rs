@@ -9,7 +9,7 @@ use crate::store::budget::{self, Spent};
 use crate::time::{DAY, HOUR, MINUTE, SECOND};
 
 /// Rows that an event costs from its acceptance to one destination: see docs/delivery.md.
-const ROWS_PER_EVENT: u64 = 7;
+const ROWS_PER_EVENT: u64 = 8;
 
 /// Rows that an isolate counts for itself before it writes them down.
 const UNWRITTEN: u64 = 700;
