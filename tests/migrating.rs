@@ -3,27 +3,22 @@
 use rusqlite::Connection;
 use std::path::PathBuf;
 
-fn migrations() -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir("migrations")
-        .unwrap()
-        .map(|f| f.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "sql"))
-        .collect();
+fn migrations() -> std::io::Result<Vec<String>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir("migrations")?
+        .map(|file| file.map(|f| f.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|p| p.extension().is_some_and(|e| e == "sql"));
     files.sort();
-    files
-}
-
-fn run(database: &Connection, file: &PathBuf) {
-    database.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+    files.iter().map(std::fs::read_to_string).collect()
 }
 
 #[test]
 fn events_of_the_first_version_are_there_after_every_migration() {
     let database = Connection::open_in_memory().unwrap();
-    let files = migrations();
+    let files = migrations().unwrap();
     let (first, later) = files.split_at(3);
     for file in first {
-        run(&database, file);
+        database.execute_batch(file).unwrap();
     }
     database
         .execute_batch(
@@ -35,7 +30,7 @@ fn events_of_the_first_version_are_there_after_every_migration() {
         .unwrap();
 
     for file in later {
-        run(&database, file);
+        database.execute_batch(file).unwrap();
     }
 
     let whole = "SELECT group_concat(id || delivery_id || state || due_at || hold || coalesce(replay, '-') || hex(payload), ' ')
@@ -50,8 +45,8 @@ fn events_of_the_first_version_are_there_after_every_migration() {
 #[test]
 fn the_last_migration_names_the_version_that_the_program_wants() {
     let database = Connection::open_in_memory().unwrap();
-    for file in &migrations() {
-        run(&database, file);
+    for file in &migrations().unwrap() {
+        database.execute_batch(file).unwrap();
     }
 
     let sql = "SELECT value FROM meta WHERE key = 'schema_version'";
