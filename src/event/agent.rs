@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::manifest::conversation::{Conversation, History, Label, Reply, StartRule, Way};
 use crate::store::destination::glob_matches;
 use crate::template::Scope;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -33,6 +34,29 @@ pub enum Interest {
         /// What names the thread within the source.
         thread: String,
     },
+}
+
+/// How far the agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Still at work.
+    Progress,
+    /// Done.
+    Completed,
+    /// Given up.
+    Failed,
+}
+
+impl Stage {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Progress => "progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// How the agent is called.
@@ -157,16 +181,17 @@ fn is_own(text: &str) -> bool {
 }
 
 /// The runs that carry `message` back to where the conversation's latest message came from. `turn` is the
-/// conversation's, and `last` says that the agent is done with it.
-pub fn replies(spec: &Conversation, context: &Value, message: &str, turn: i64, last: bool) -> Result<Vec<Say>> {
+/// conversation's.
+pub fn replies(spec: &Conversation, context: &Value, message: &str, turn: i64, stage: Stage) -> Result<Vec<Say>> {
     let way = reply_way(spec, context)?;
+    let last = stage != Stage::Progress;
     let edits = way.edit.as_ref().is_some_and(|edit| !last || edit.result);
     let place = edits.then(|| place_of(way, context, turn)).transpose()?;
     let mut says = Vec::new();
     for (at, part) in parts(message, way.max_chars, way.split).into_iter().enumerate() {
         says.push(Say {
             action: way.action.clone(),
-            inputs: inputs_for(way, context, &part)?,
+            inputs: inputs_for(way, context, &part, stage.as_str())?,
             place: place.clone().filter(|_| at == 0),
         });
     }
@@ -185,14 +210,17 @@ fn reply_way<'a>(spec: &'a Conversation, context: &Value) -> Result<&'a Reply> {
     ))
 }
 
-fn inputs_for(way: &Reply, context: &Value, message: &str) -> Result<Value> {
-    way.inputs
-        .value(&Scope::new([("context", context), ("message", &json!(message))]))
+fn inputs_for(way: &Reply, context: &Value, message: &str, status: &str) -> Result<Value> {
+    way.inputs.value(&Scope::new([
+        ("context", context),
+        ("message", &json!(message)),
+        ("status", &json!(status)),
+    ]))
 }
 
 /// Where a message of this turn stands, whatever it says.
 fn place_of(way: &Reply, context: &Value, turn: i64) -> Result<String> {
-    let elsewhere = inputs_for(way, context, "")?;
+    let elsewhere = inputs_for(way, context, "", "")?;
     let digest = Sha256::digest(format!("{turn}|{}|{elsewhere}", way.action));
     Ok(hex::encode(digest))
 }

@@ -5,6 +5,7 @@ use super::converse::token_purpose;
 use crate::credential::user;
 use crate::credential::vault::KeyRing;
 use crate::error::{Error, Result};
+pub use crate::event::agent::Stage;
 use crate::event::agent::{self, Say};
 use crate::id::{self, Kind};
 use crate::ports::{Stmt, read_row};
@@ -23,18 +24,6 @@ const MAX_ACTIONS: usize = 20;
 
 /// What is said where an agent gives up without a word.
 const GAVE_UP: &str = "I could not do this.";
-
-/// How far the agent is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Still at work.
-    Progress,
-    /// Done.
-    Completed,
-    /// Given up.
-    Failed,
-}
 
 /// An action that the agent asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -156,9 +145,8 @@ impl Hub<'_> {
         let said = answer.message.as_deref().filter(|m| !m.trim().is_empty());
         // Who waits is told of a failure even if the agent has no words for it.
         let message = said.or((answer.status == Stage::Failed).then_some(GAVE_UP));
-        let last = answer.status != Stage::Progress;
         let mut wanted = match message {
-            Some(message) => agent::replies(spec, &conversation.context, message, conversation.turn, last)?,
+            Some(message) => agent::replies(spec, &conversation.context, message, conversation.turn, answer.status)?,
             None => Vec::new(),
         };
         if !answer.actions.is_empty() {

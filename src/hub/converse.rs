@@ -8,7 +8,7 @@ use crate::credential::Credential;
 use crate::credential::vault::{KeyRing, SETTING};
 use crate::delivery::message::Letter;
 use crate::error::{Error, Result};
-use crate::event::agent::{self, Interest, Names, Say};
+use crate::event::agent::{self, Interest, Names, Say, Stage};
 use crate::id::{self, Kind};
 use crate::manifest::Manifest;
 use crate::manifest::conversation::{Conversation as Spec, FollowUpBy};
@@ -63,8 +63,15 @@ impl Hub<'_> {
             let app = Credential::of_app(manifest, None, self.ports.host);
             return Ok(app.map_or(Value::Null, |c| c.config));
         };
-        let connection = connection::find_warm(&self.ports, id).await?;
-        Ok(connection.map_or(Value::Null, |c| c.config))
+        let Some(connection) = connection::find_warm(&self.ports, id).await? else {
+            return Ok(Value::Null);
+        };
+        // Whose account it is tells the hub's own messages from others.
+        let mut config = connection.config;
+        if let (Value::Object(members), Some(user)) = (&mut config, connection.user_id) {
+            members.entry("user_id").or_insert(Value::String(user));
+        }
+        Ok(config)
     }
 
     /// Decides whether an event is the agent's business. A mapping that fails is a reason for a person to read: the
@@ -248,7 +255,7 @@ impl Hub<'_> {
         else {
             return Ok(nothing);
         };
-        let says = agent::replies(spec, &conversation.context, UNREACHED, conversation.turn, true)?;
+        let says = agent::replies(spec, &conversation.context, UNREACHED, conversation.turn, Stage::Failed)?;
         let runs: Vec<Run> = says.into_iter().map(|say| self.new_run(&conversation, say)).collect();
         let mut statements = inserts(&runs, &format!("unreached|{}", delivery.event_id));
         let now = self.ports.host.now();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// When an event asks for the agent, and how the answer finds its way back.
 ///
 /// Expressions see `body` (the payload), `type` (the event type without the service), `config` (the connection's
-/// settings that are not secret), and, where said, `context`.
+/// settings that are not secret, and `user_id`, whose account it is), and, where said, `context`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
@@ -39,7 +39,8 @@ pub struct Conversation {
     /// How the messages before the one that opens a turn are read: the first whose `when` is true.
     #[serde(default)]
     pub history: Vec<History>,
-    /// Ways to answer; the first whose `when` is true. Expressions see `context` and `message`.
+    /// Ways to answer; the first whose `when` is true. Expressions see `context`, those of `inputs` also `message` and
+    /// `status` (`progress`, `completed`, `failed`).
     pub reply: Vec<Reply>,
     /// Inputs of actions that an agent lists must equal these members of `context`, so that an agent that was
     /// talked into more cannot leave the conversation's own resource. An action without such an input is refused.
