@@ -12,6 +12,8 @@ pub const ADMIN_TOKEN: &str = "PATCHBAY_ADMIN_TOKEN";
 pub const PUBLIC_URL: &str = "PATCHBAY_PUBLIC_URL";
 /// Lets outgoing requests reach private addresses; for local use.
 pub const ALLOW_PRIVATE_NETWORK: &str = "PATCHBAY_ALLOW_PRIVATE_NETWORK";
+/// The resolver that is asked what a name resolves to before something is sent there.
+pub const DNS_URL: &str = "PATCHBAY_DNS_URL";
 /// Most bytes of a webhook.
 pub const MAX_BODY_BYTES: &str = "PATCHBAY_MAX_BODY_BYTES";
 /// What a text must hold to ask for the agent.
@@ -74,6 +76,11 @@ pub fn allow_private_network(host: &dyn Host) -> bool {
         }));
     }
     local
+}
+
+/// The resolver for DNS over HTTPS, if one is to be asked.
+pub fn dns_url(host: &dyn Host) -> Option<String> {
+    text(host, DNS_URL)
 }
 
 /// Most bytes of a webhook's body; a manifest can only lower it.

@@ -10,20 +10,26 @@
 
 mod support;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use patchbay::credential::grant::Provider;
 use patchbay::credential::refresh;
 use patchbay::http::{Method, Request, Response, form_pairs};
-use patchbay::ports::FetchError;
+use patchbay::ports::{Crypto, FetchError, RsaHash};
 use patchbay::registry;
 use patchbay::store::connection;
 use patchbay::time::{DAY, HOUR, MINUTE, SECOND};
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use support::crypto::NativeCrypto;
 use support::{World, json_reply, run};
 
 const TOKEN_URL: &str = "https://gitlab.com/oauth/token";
+const RSA_KEY: &str = include_str!("data/test-rsa-key.txt");
 const REDIRECT: &str = "https://your-app.example.com/oauth/callback";
 
 /// A provider that rotates without leeway: a used refresh token is dead, and so is the access token of its pair.
@@ -915,4 +921,208 @@ fn a_device_is_connected_when_its_user_has_consented_elsewhere() {
 
     assert_eq!((status, done["status"].as_str()), (200, Some("SUCCESS")), "{done}");
     assert_eq!(poll().0, 400);
+}
+
+const SERVICE_ACCOUNT: &str = "robot@test-project.example.com";
+
+/// Google's token endpoint as its description has it: the assertion's form, signature, claims and times are checked.
+fn exchange(request: &Request, now: i64) -> Result<Response, FetchError> {
+    let form = form_pairs(&String::from_utf8(request.body.clone()).unwrap());
+    let kind = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    assert_eq!(
+        request.headers.get("content-type"),
+        Some("application/x-www-form-urlencoded")
+    );
+    assert_eq!(request.headers.get("authorization"), None);
+    let (assertion, grant) = (&form[0], &form[1]);
+    assert_eq!(
+        (assertion.0.as_str(), grant),
+        ("assertion", &("grant_type".to_owned(), kind.to_owned()))
+    );
+    assert_eq!(form.len(), 2);
+    let parts: Vec<&str> = assertion.1.split('.').collect();
+    let decoded: Vec<Vec<u8>> = parts.iter().map(|p| URL_SAFE_NO_PAD.decode(p).unwrap()).collect();
+    let header: Value = serde_json::from_slice(&decoded[0]).unwrap();
+    assert_eq!(header, json!({"alg": "RS256", "typ": "JWT"}));
+    let signed = format!("{}.{}", parts[0], parts[1]);
+    let spki = RsaPrivateKey::from_pkcs8_pem(RSA_KEY)
+        .unwrap()
+        .to_public_key()
+        .to_public_key_der()
+        .unwrap();
+    if !run(NativeCrypto.verify_rsa(RsaHash::Sha256, spki.as_bytes(), &decoded[2], signed.as_bytes())).unwrap() {
+        return json_reply(
+            400,
+            json!({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}),
+        );
+    }
+    let claims: Value = serde_json::from_slice(&decoded[1]).unwrap();
+    let (issued, ends) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
+    assert!((now / 1_000 - issued).abs() <= 1 && ends - issued == 3_600, "{claims}");
+    assert_eq!(
+        (&claims["iss"], &claims["aud"], &claims["scope"]),
+        (
+            &json!(SERVICE_ACCOUNT),
+            &json!("https://oauth2.googleapis.com/token"),
+            &json!("https://www.googleapis.com/auth/calendar.readonly")
+        )
+    );
+    let whose = claims["sub"].as_str().unwrap_or("robot");
+    json_reply(
+        200,
+        json!({"access_token": format!("token-of-{whose}-{issued}"), "expires_in": 3599, "token_type": "Bearer"}),
+    )
+}
+
+#[test]
+fn a_service_account_acts_with_a_token_for_its_assertion() {
+    let mut world = World::new();
+    world.crypto = Box::new(NativeCrypto);
+    let clock = Rc::new(Cell::new(0));
+    let (told, exchanges) = (clock.clone(), Rc::new(Cell::new(0)));
+    let counted = exchanges.clone();
+    world
+        .net
+        .on(Method::Post, "https://oauth2.googleapis.com/token", move |request| {
+            counted.set(counted.get() + 1);
+            exchange(request, told.get())
+        });
+    let refusing = Rc::new(Cell::new(false));
+    let refused = refusing.clone();
+    world
+        .net
+        .on(Method::Get, "https://www.googleapis.com/calendar/v3/", move |request| {
+            let token = request.headers.get("authorization").unwrap().to_owned();
+            assert!(token.starts_with("Bearer token-of-"), "{token}");
+            if refused.replace(false) {
+                return json_reply(
+                    401,
+                    json!({"error": {"errors": [{"reason": "authError"}], "message": "Invalid Credentials"}}),
+                );
+            }
+            json_reply(
+                200,
+                json!({"items": [{"id": token.trim_start_matches("Bearer ").rsplit_once('-').unwrap().0}]}),
+            )
+        });
+    let connect = |more: Value| {
+        let mut config = json!({"client_email": SERVICE_ACCOUNT, "private_key": RSA_KEY});
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let body = json!({"integration": "google-calendar", "config": config});
+        world.api(Method::Post, "/api/v1/connections", &body)
+    };
+    let list = |connection: &Value| {
+        clock.set(world.machine.now.get());
+        let path = format!(
+            "/api/v1/connections/{}/actions/listEvents",
+            connection["id"].as_str().unwrap()
+        );
+        let inputs = json!({"timeMin": "2023-09-01T00:00:00Z", "timeMax": "2023-09-30T23:59:59Z"});
+        let (status, body) = world.api(Method::Post, &path, &json!({"inputs": inputs}));
+        (status, body["data"]["events"][0]["id"].clone(), body)
+    };
+    assert_eq!(connect(json!({"private_key": null})).0, 400, "half of it is not enough");
+    let (status, robot) = connect(json!({}));
+    assert_eq!(status, 201, "{robot}");
+    assert!(!robot.to_string().contains("PRIVATE KEY"));
+    let key = "SELECT count(*) FROM connection WHERE config LIKE '%PRIVATE%' OR secrets LIKE '%PRIVATE%'";
+    assert_eq!(world.sql.count(key), 0, "it is sealed");
+
+    assert_eq!(list(&robot).1, "token-of-robot");
+    assert_eq!((list(&robot).0, exchanges.get()), (200, 1), "the token is kept");
+    world.wait(HOUR - 4 * MINUTE);
+    assert_eq!(
+        (list(&robot).0, exchanges.get()),
+        (200, 2),
+        "and obtained anew before it ends"
+    );
+    refusing.set(true);
+    assert_eq!((list(&robot).0, exchanges.get()), (200, 3), "and when it is refused");
+    let mona = connect(json!({"subject": "mona@example.com"})).1;
+    assert_eq!(list(&mona).1, "token-of-mona@example.com");
+    let wrong = connect(json!({"private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"})).1;
+    assert_eq!(list(&wrong).2["code"], "VALIDATION_ERROR");
+    let given = connect(json!({"access_token": "token-of-nobody-1"})).1;
+    assert_eq!(
+        (list(&given).1, exchanges.get()),
+        (json!("token-of-nobody"), 4),
+        "nothing is exchanged"
+    );
+    let shown = format!("{:?}", world.machine.lines.borrow());
+    assert!(!shown.contains("token-of-") && !shown.contains("PRIVATE KEY"));
+}
+
+/// A definition as its author posts it, whose sign-in and server stand at one provider.
+fn definition(authorize: &str, token: &str, api: &str) -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "name": "Notes", "type": "http", "authType": "oauth2",
+        "methods": [{"name": "whose", "request": {"method": "GET", "path": "/whose"}}],
+        "configSchema": {"type": "object", "required": ["clientId", "clientSecret", "redirectUri"], "properties": {
+            "clientId": text, "clientSecret": text, "redirectUri": text, "scope": {"type": "string", "default": "notes"}
+        }},
+        "oauth2Config": {"authorizationUrl": authorize, "tokenUrl": token, "authStyle": "body"},
+        "baseUrl": api
+    })
+}
+
+#[test]
+fn an_action_acts_with_the_tokens_of_a_sign_in_and_each_use_is_noted() {
+    let scene = scene();
+    let posted = definition(
+        "https://gitlab.com/oauth/authorize",
+        TOKEN_URL,
+        "https://notes.example.com",
+    );
+    let (status, made) = scene
+        .world
+        .api(Method::Post, "/api/v1/integration-definitions", &posted);
+    assert_eq!((status, made.get("warnings")), (201, None), "{made}");
+    let config = json!({"clientId": "test-client", "clientSecret": "test-client-secret", "redirectUri": REDIRECT});
+    let body = json!({"integrationDefinitionId": made["id"], "owner": "o-1", "config": config});
+    let (_, instance) = scene.world.api(Method::Post, "/api/v1/integration-instances", &body);
+    assert_eq!(instance["status"], "PENDING_AUTHENTICATION", "{instance}");
+    let of = format!("/api/v1/integration-instances/{}", instance["id"].as_str().unwrap());
+    let whose = || {
+        scene
+            .world
+            .api(Method::Post, &format!("{of}/methods/whose/execute"), &json!({}))
+    };
+    scene
+        .world
+        .net
+        .on(Method::Get, "https://notes.example.com/whose", |request| {
+            json_reply(200, json!({"with": request.headers.get("authorization")}))
+        });
+    assert_eq!(whose().1["code"], "REAUTH_REQUIRED", "nobody has signed in yet");
+    assert_eq!(scene.world.net.to("https://notes").len(), 0);
+
+    let started = scene.start(&instance);
+    let (status, done) = scene.finish(&instance, &json!({"code": "good-code", "state": started["state"]}));
+    assert_eq!(status, 200, "{done}");
+    let first = whose().1;
+    scene.world.wait(3 * HOUR);
+    let second = whose().1;
+    scene.world.net.once("https://notes.example.com/whose", |_| {
+        json_reply(404, json!({"message": "no"}))
+    });
+    let third = whose();
+
+    let with = |body: &Value| body["data"]["with"].clone();
+    assert_eq!(
+        (with(&first), with(&second)),
+        (json!("Bearer access-1"), json!("Bearer access-2"))
+    );
+    assert_eq!(third.0, 502, "{}", third.1);
+    let used = "SELECT count(*) FROM audit WHERE act = 'credential.used' AND actor = 'admin' AND owner = 'o-1'";
+    assert_eq!(scene.world.sql.count(used), 3, "a refusal is a use as well");
+    let audit = scene
+        .world
+        .api(Method::Get, "/api/v1/audit", &Value::Null)
+        .1
+        .to_string();
+    assert!(!audit.contains("access-") && !audit.contains("refresh-"), "{audit}");
 }

@@ -1,5 +1,6 @@
 //! One request to a service: checked, authorised, sent, its redirects followed by hand.
 
+use super::dns;
 use super::egress::{self, Origin};
 use crate::credential::Credential;
 use crate::error::{Error, Result};
@@ -42,6 +43,7 @@ pub async fn send(
     request: Request,
 ) -> Result<Outcome> {
     check_credentialed(ports, manifest, credential, &request.url)?;
+    dns::check(ports, &request.url).await?;
     Ok(fetch(ports, request, LIMITS.timeout_ms).await)
 }
 
@@ -67,6 +69,7 @@ pub async fn send_authorised(
         } else {
             egress::check_public(&outgoing.url, settings::allow_private_network(ports.host))?;
         }
+        dns::check(ports, &outgoing.url).await?;
         let passed = u32::try_from(ports.host.now().0 - started.0).unwrap_or(u32::MAX);
         let left = timeout_ms.min(LIMITS.timeout_ms).saturating_sub(passed);
         if left == 0 {

@@ -253,6 +253,10 @@ impl Caller<'_> {
         let outcome =
             call::send_authorised(self.ports, self.manifest, self.credential, access, request, timeout_ms).await?;
         self.breaker(&request.url).saw(is_alive(&outcome));
+        self.credential.answered.set(match &outcome {
+            Outcome::Reply(reply) => Some(reply.status),
+            Outcome::Lost(_) => None,
+        });
         Ok(outcome)
     }
 

@@ -1,4 +1,5 @@
-//! Where outgoing requests may go. Decided on the text of the URL: a Worker cannot see what a name resolves to.
+//! Where outgoing requests may go. Decided on the text of the URL: a Worker does not see what a name resolves to, unless
+//! it asks ([`super::dns`]).
 
 use crate::error::{Error, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -36,7 +37,7 @@ pub fn origin(url: &str) -> Result<Origin> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let is_v6 = host.contains(':');
-    if host.is_empty() || host.contains("..") || (!is_v6 && !host.bytes().all(plain)) {
+    if host.split('.').any(str::is_empty) || (!is_v6 && !host.bytes().all(plain)) {
         return Err(refuse("its host is malformed"));
     }
     // Written or left out, the scheme's own port is the same origin.
@@ -144,11 +145,8 @@ fn parse_port(text: &str) -> Option<u16> {
 /// Names and addresses that are not on the public internet (IANA's special-purpose registries), and names whose last
 /// label is a number: readers disagree on which address `0x7f.1` or `2130706433` is.
 fn is_private_host(host: &str) -> bool {
-    if let Ok(v6) = host.parse::<Ipv6Addr>() {
-        return is_private_v6(v6);
-    }
-    if let Ok(v4) = host.parse::<Ipv4Addr>() {
-        return is_private_v4(v4);
+    if let Ok(address) = host.parse() {
+        return is_private(address);
     }
     const LOCAL: [&str; 7] = [
         "localhost",
@@ -162,6 +160,14 @@ fn is_private_host(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
     numeric || !host.contains('.') || LOCAL.iter().any(|l| host == *l || host.ends_with(&format!(".{l}")))
+}
+
+/// Whether an address is not on the public internet.
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_private_v4(v4),
+        IpAddr::V6(v6) => is_private_v6(v6),
+    }
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {

@@ -5,6 +5,7 @@ pub mod build;
 pub mod call;
 pub mod caller;
 pub mod defaults;
+pub mod dns;
 pub mod egress;
 pub mod form;
 pub mod handler;

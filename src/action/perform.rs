@@ -29,10 +29,10 @@ pub struct Call<'a> {
     pub inputs: &'a Value,
 }
 
-/// What a call of an action came to, with the status of the last reply where there was one.
+/// What a call of an action came to.
 #[derive(Debug)]
 pub struct Performed {
-    /// The last reply's status.
+    /// The last reply's status, whatever was made of it; none where nothing was sent, or no answer came.
     pub status: Option<u16>,
     /// The result, or what stood in the way.
     pub tried: Tried<Value>,
@@ -60,8 +60,9 @@ impl Own {
 impl Call<'_> {
     /// Tries once.
     pub async fn perform(&self) -> Performed {
-        let mut status = None;
-        let tried = match self.transformed(&mut status).await {
+        let answered = &self.caller.credential.answered;
+        answered.set(None);
+        let tried = match self.transformed().await {
             Ok(tried) => tried,
             Err(error) => from_error(error),
         };
@@ -75,11 +76,12 @@ impl Call<'_> {
             }
             other => other,
         };
+        let status = answered.get();
         Performed { status, tried }
     }
 
     /// The try between the action's JavaScript transforms, where it has them.
-    async fn transformed(&self, status: &mut Option<u16>) -> Result<Tried<Value>> {
+    async fn transformed(&self) -> Result<Tried<Value>> {
         let scripts = self.caller.ports.scripts;
         let own;
         let inputs = match &self.action.request_transform {
@@ -89,19 +91,19 @@ impl Call<'_> {
                 &own
             }
         };
-        let tried = Call { inputs, ..*self }.act(status).await?;
+        let tried = Call { inputs, ..*self }.act().await?;
         Ok(match (tried, &self.action.response_transform) {
             (Tried::Done(result), Some(source)) => Tried::Done(scripts.transform(source, &result).await?),
             (tried, _) => tried,
         })
     }
 
-    async fn act(&self, status: &mut Option<u16>) -> Result<Tried<Value>> {
+    async fn act(&self) -> Result<Tried<Value>> {
         if self.action.request.is_some() {
-            return self.request(status).await;
+            return self.request().await;
         }
         if !self.action.steps.is_empty() {
-            return self.steps(status).await;
+            return self.steps().await;
         }
         if let Some(look_up) = &self.action.event {
             let id = look_up.delivery_id.text(&self.scope(&[]))?;
@@ -117,16 +119,13 @@ impl Call<'_> {
         }
     }
 
-    async fn request(&self, status: &mut Option<u16>) -> Result<Tried<Value>> {
+    async fn request(&self) -> Result<Tried<Value>> {
         let Some(exchange) = self.exchange() else {
             return Err(Error::Internal("an action without a request".into()));
         };
         let own = self.own();
         match self.caller.attempt(exchange, &own.names(self.inputs), None).await? {
-            Tried::Done(answer) => {
-                *status = status_of(&answer);
-                self.result(&answer).map(Tried::Done)
-            }
+            Tried::Done(answer) => self.result(&answer).map(Tried::Done),
             Tried::Again(again) => Ok(Tried::Again(again)),
             Tried::Refused(error) => Ok(Tried::Refused(error)),
         }
@@ -152,7 +151,7 @@ impl Call<'_> {
 
     /// Several requests. What was changed by one before another failed makes the whole unsettled: it may not be done
     /// again unless the action says that this does no harm.
-    async fn steps(&self, status: &mut Option<u16>) -> Result<Tried<Value>> {
+    async fn steps(&self) -> Result<Tried<Value>> {
         let own = self.own();
         let mut results = json!({});
         let mut changed = false;
@@ -160,7 +159,7 @@ impl Call<'_> {
             let tried = {
                 let mut names = own.names(self.inputs);
                 names.push(("steps", &results));
-                self.step(step, &names, status, &mut changed).await
+                self.step(step, &names, &mut changed).await
             };
             let result = match tried {
                 Ok(Tried::Done(result)) => result,
@@ -186,13 +185,7 @@ impl Call<'_> {
         data.value(&self.scope(&[("steps", &results)])).map(Tried::Done)
     }
 
-    async fn step(
-        &self,
-        step: &Step,
-        names: &Names<'_>,
-        status: &mut Option<u16>,
-        changed: &mut bool,
-    ) -> Result<Tried<Value>> {
+    async fn step(&self, step: &Step, names: &Names<'_>, changed: &mut bool) -> Result<Tried<Value>> {
         let scope = self.caller.credential.scope(names);
         if let Some(when) = &step.when
             && !when.truth(&scope)?
@@ -200,7 +193,7 @@ impl Call<'_> {
             return Ok(Tried::Done(Value::Null));
         }
         let Some(each) = &step.each else {
-            return self.step_once(step, names, status, changed).await;
+            return self.step_once(step, names, changed).await;
         };
         let items = match each.value(&scope)? {
             Value::Array(items) if items.len() <= MAX_EACH => items,
@@ -216,7 +209,7 @@ impl Call<'_> {
         for item in &items {
             let mut names = names.clone();
             names.push(("item", item));
-            match self.step_once(step, &names, status, changed).await? {
+            match self.step_once(step, &names, changed).await? {
                 Tried::Done(result) => results.push(result),
                 other => return Ok(other),
             }
@@ -224,13 +217,7 @@ impl Call<'_> {
         Ok(Tried::Done(Value::Array(results)))
     }
 
-    async fn step_once(
-        &self,
-        step: &Step,
-        names: &Names<'_>,
-        status: &mut Option<u16>,
-        changed: &mut bool,
-    ) -> Result<Tried<Value>> {
+    async fn step_once(&self, step: &Step, names: &Names<'_>, changed: &mut bool) -> Result<Tried<Value>> {
         let exchange = Exchange {
             name: self.name,
             request: &step.request,
@@ -243,7 +230,6 @@ impl Call<'_> {
             Tried::Again(again) => return Ok(Tried::Again(again)),
             Tried::Refused(error) => return Ok(Tried::Refused(error)),
         };
-        *status = status_of(&answer);
         *changed |= step.request.method != Method::Get;
         let scope = |more: &[(&str, &Value)]| {
             let all: Names<'_> = names.iter().chain(more).copied().collect();
@@ -314,10 +300,6 @@ pub fn from_error(error: Error) -> Tried<Value> {
         cause,
         reason: error.to_string(),
     })
-}
-
-fn status_of(answer: &Answer) -> Option<u16> {
-    answer.parts.status.as_u64().and_then(|s| u16::try_from(s).ok())
 }
 
 /// A UUID that is the same for the same run in the form of version 4 (RFC 9562), for services that take one as idempotency key.

@@ -10,7 +10,7 @@ use crate::manifest::response::ResponseTemplate;
 use crate::ports::Ports;
 use crate::registry::{Entry, Integration};
 use crate::store::run::{Attempt, Run, Status};
-use crate::store::{connection, run as table};
+use crate::store::{audit, connection, run as table};
 use crate::template::Scope;
 use crate::time::MINUTE;
 use serde_json::{Value, json};
@@ -21,13 +21,14 @@ const LEASE: i64 = 3 * MINUTE;
 /// The beginning of the mark that the hub leaves in what it writes, where a service has no other way to find it again.
 pub const MARK: &str = "patchbay:run_";
 
-/// Calls an action that changes nothing, once, for an answer that the caller needs to go on.
+/// Calls an action that changes nothing, once, for an answer that the caller needs to go on. That the credential was
+/// used for it is noted for `owner`, with the event that asked for it.
 pub async fn ask(
     ports: &Ports<'_>,
     entry: &'static Entry,
-    name: &str,
-    inputs: &Value,
+    (name, inputs): (&str, &Value),
     credential: Credential,
+    (owner, event_id): (Option<&str>, &str),
 ) -> Result<Value> {
     let manifest = entry.manifest()?;
     let action = manifest.action(name)?;
@@ -45,7 +46,19 @@ pub async fn ask(
         run_id: "",
         inputs,
     };
-    match call.perform().await.tried {
+    let performed = call.perform().await;
+    let detail = json!({"integration": manifest.name, "action": name, "event_id": event_id});
+    let used = audit::Entry {
+        actor: audit::HUB,
+        act: "credential.used",
+        subject: &credential.source,
+        owner,
+        detail: &detail,
+    };
+    if performed.status.is_some() {
+        ports.sql.batch(vec![audit::append(ports.host, used)]).await?;
+    }
+    match performed.tried {
         Tried::Done(result) => Ok(result),
         Tried::Again(again) => Err(Error::temporary(format!("`{name}` did not answer: {}", again.reason))),
         Tried::Refused(error) => Err(error),

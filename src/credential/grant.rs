@@ -1,5 +1,7 @@
 //! Token requests as they are sent: with the app's own credentials, to a host that the manifest vouches for.
 
+use super::reference;
+use crate::action::dns;
 use crate::error::{Error, Result};
 use crate::http::{Request, Response};
 use crate::manifest::Manifest;
@@ -79,7 +81,10 @@ impl<'a> Provider<'a> {
         match own {
             Some(id) => Ok(Client {
                 id: id.to_owned(),
-                secret: self.secrets.get("client_secret").cloned(),
+                secret: match self.secrets.get("client_secret") {
+                    Some(secret) => Some(reference::resolve(host, secret)?),
+                    None => None,
+                },
             }),
             None => Ok(Client {
                 id: host
@@ -111,6 +116,7 @@ impl<'a> Provider<'a> {
 
     /// Sends one request to the provider. Redirects are replies: a secret is never sent on.
     pub async fn send(&self, ports: &Ports<'_>, request: Request) -> std::result::Result<Response, Failure> {
+        dns::check(ports, &request.url).await.map_err(Failure::NotSent)?;
         ports.fetch.send(request, LIMITS).await.map_err(|error| match error {
             FetchError::Timeout | FetchError::Network(_) | FetchError::TooLarge(_) => Failure::Lost(error.to_string()),
         })

@@ -2,6 +2,7 @@
 
 pub mod grant;
 pub mod jwt;
+pub mod reference;
 pub mod refresh;
 pub mod sigv4;
 pub mod token;
@@ -20,6 +21,7 @@ use crate::store::connection::Connection;
 use crate::template::Scope;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use zeroize::Zeroizing;
@@ -39,6 +41,8 @@ pub struct Credential {
     pub base_url: String,
     /// The connection's row, where tokens are held for it.
     pub grant: Option<Box<Connection>>,
+    /// The status of the last reply to a request with it: that it was used.
+    pub answered: Cell<Option<u16>>,
 }
 
 impl Credential {
@@ -58,6 +62,7 @@ impl Credential {
             secrets,
             account,
             grant: None,
+            answered: Cell::default(),
         })
     }
 
@@ -95,6 +100,7 @@ impl Credential {
             secrets,
             account,
             grant: None,
+            answered: Cell::default(),
         })
     }
 
@@ -107,6 +113,7 @@ impl Credential {
             secrets: BTreeMap::new(),
             account: None,
             grant: None,
+            answered: Cell::default(),
         })
     }
 

@@ -10,7 +10,7 @@ use crate::manifest::Manifest;
 use crate::manifest::auth::{Auth, TokenExchange};
 use crate::ports::Ports;
 use crate::secret::Secret;
-use crate::time::{HOUR, MINUTE, Timestamp};
+use crate::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
 use serde_json::{Value, json};
 
 /// How long before its end a token counts as ended, so that it does not end on its way.
@@ -32,6 +32,13 @@ pub async fn fresh(
     let Some(exchange) = &auth.token else {
         return Ok(None);
     };
+    if let Some(token) = exchange
+        .given_field
+        .as_ref()
+        .and_then(|field| credential.secrets.get(field))
+    {
+        return Ok(Some(token.clone()));
+    }
     let key = cache_key(credential);
     if refused.is_some() {
         ports.cache.remove(&key);
@@ -82,7 +89,11 @@ async fn obtain(
     }
     let expires_at = match &exchange.expires_at {
         Some(template) => Timestamp::parse_rfc3339(&template.text(&scope)?),
-        None => None,
+        // As RFC 6749 has it, which assertions are exchanged by (RFC 7523).
+        None => body
+            .get("expires_in")
+            .and_then(Value::as_i64)
+            .map(|s| now + s.clamp(0, DAY / SECOND) * SECOND),
     };
     Ok((Secret::new(token), expires_at.unwrap_or(now + HOUR)))
 }

@@ -1,6 +1,6 @@
 //! Whose token acts for an outside user: that user's own where one is linked and connected.
 
-use super::Credential;
+use super::{Credential, reference};
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::ports::Ports;
@@ -44,7 +44,10 @@ pub async fn credential_of(
 impl Credential {
     /// From a connection's row.
     pub fn of_row(ports: &Ports<'_>, manifest: &Manifest, c: Connection, account: Option<String>) -> Result<Self> {
-        let secrets = c.open(ports)?;
+        let mut secrets = c.open(ports)?;
+        for secret in secrets.values_mut() {
+            *secret = reference::resolve(ports.host, secret)?;
+        }
         let mut credential = Self::of_connection(manifest, &c.id, c.config.clone(), secrets, account, ports.host)?;
         credential.grant = (c.method != Method::Fields).then(|| Box::new(c));
         Ok(credential)

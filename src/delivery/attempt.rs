@@ -2,8 +2,8 @@
 
 use super::schedule::{self, Next};
 use super::sign;
-use crate::action::egress;
 use crate::action::jitter;
+use crate::action::{dns, egress};
 use crate::credential::vault::{KeyRing, Place};
 use crate::error::{Error, Result};
 use crate::http::{Method, Request, Response};
@@ -92,6 +92,9 @@ async fn post(
     let allow_private = settings::allow_private_network(ports.host);
     if let Err(Error::SsrfBlocked(why)) = egress::check_public(&destination.url, allow_private) {
         return Ok(Err(FetchError::Network(why)));
+    }
+    if let Err(refused) = dns::check(ports, &destination.url).await {
+        return Ok(Err(FetchError::Network(refused.public_detail())));
     }
     let secret = open_secret(ports, destination)?;
     // The event's id, the same for every try: what a receiver recognises a repeated message by.

@@ -198,12 +198,9 @@ impl Hub<'_> {
         let (integration, credential) = match &ask.target {
             Target::Connection(connection) => {
                 let integration = self.integration(&connection.integration).await?;
-                let secrets = connection.open(&self.ports)?;
-                let config = connection.config.clone();
                 let manifest = integration.manifest()?;
                 manifest.action(ask.action)?;
-                let id = connection.id.as_str();
-                let credential = Credential::of_connection(manifest, id, config, secrets, None, self.ports.host)?;
+                let credential = Credential::of_row(&self.ports, manifest, (*connection).clone(), None)?;
                 (integration, credential)
             }
             Target::Integration(name) => {

@@ -4,7 +4,7 @@ use super::Hub;
 use super::sign_in;
 use crate::action::{defaults, egress};
 use crate::credential::grant::Provider;
-use crate::credential::refresh;
+use crate::credential::{reference, refresh};
 use crate::error::{Error, Result};
 use crate::id::{self, Kind};
 use crate::manifest::Manifest;
@@ -112,6 +112,7 @@ impl Hub<'_> {
             Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, new.config)?,
         };
         let manifest = integration.manifest()?;
+        self.check_references(manifest, new.owner.as_deref(), &secrets)?;
         let mut connection = Connection::new(
             &self.ports,
             id::new(Kind::Connection, self.ports.host),
@@ -154,6 +155,7 @@ impl Hub<'_> {
             Method::Fields => self.checked(&integration, fields)?,
             Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, fields)?,
         };
+        self.check_references(integration.manifest()?, found.owner.as_deref(), &secrets)?;
         if let Value::Object(members) = &mut config {
             members.extend(made_by_hub);
         }
@@ -164,6 +166,35 @@ impl Hub<'_> {
         connection::change(&self.ports, &found, name, config, &secrets, actor)
             .await
             .map(Some)
+    }
+
+    /// Checks secrets that are references. They are for connections that nobody owns: whoever may change where requests
+    /// of a connection go could else read any of them.
+    fn check_references(
+        &self,
+        manifest: &Manifest,
+        owner: Option<&str>,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<()> {
+        let auth = manifest.auth.as_ref();
+        let own: Vec<&str> = auth.into_iter().flat_map(Auth::secret_fields).collect();
+        for (name, secret) in secrets.iter().filter(|(_, secret)| reference::is(secret)) {
+            let at = format!("/config/{name}");
+            if owner.is_some() {
+                return Err(Error::invalid(
+                    at,
+                    "is a reference, which a connection with an owner cannot hold",
+                ));
+            }
+            if name != "client_secret" && !own.contains(&name.as_str()) {
+                return Err(Error::invalid(
+                    at,
+                    "cannot be a reference: deliveries are verified with it",
+                ));
+            }
+            reference::resolve(self.ports.host, secret).map_err(|e| Error::invalid(at, e.public_detail()))?;
+        }
+        Ok(())
     }
 
     /// A webhook secret that the service handed over within the last hour: some services want their user to paste it
@@ -238,7 +269,7 @@ impl Hub<'_> {
         let config = Value::Object(config);
         // Whatever a URL still lacks is better known now than when somebody signs in.
         for (name, part) in auth.parts() {
-            if part.from.is_none() {
+            if part.from.is_none() && !part.optional {
                 part::fill(&format!("{{{name}}}"), auth.parts(), &config)?;
             }
         }

@@ -183,7 +183,8 @@ impl Hub<'_> {
         let event = &opened.event;
         let connection = event.connection_id.as_deref();
         let credential = run::credential_of(&self.ports, part.manifest, connection, event.account.clone()).await?;
-        run::ask(&self.ports, part.entry, action, inputs, credential).await
+        let whose = (event.owner.as_deref(), event.id.as_str());
+        run::ask(&self.ports, part.entry, (action, inputs), credential, whose).await
     }
 
     /// The thread so far. What cannot be read does not keep the message from the agent.

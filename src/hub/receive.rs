@@ -1,7 +1,7 @@
 //! Webhooks in: capped, verified, read, stored, acknowledged, in this order.
 
 use super::Hub;
-use crate::action::egress;
+use crate::action::{dns, egress};
 use crate::error::{Error, Result};
 use crate::http::{Head, Method, Request, Response};
 use crate::id::{self, Kind};
@@ -170,7 +170,10 @@ impl Hub<'_> {
 
     /// Asks the service once to begin sending. A failure is for the log: the service will ask again.
     async fn confirm(&self, request: Request) {
-        let allowed = egress::check_public(&request.url, settings::allow_private_network(self.ports.host));
+        let allowed = match egress::check_public(&request.url, settings::allow_private_network(self.ports.host)) {
+            Ok(_) => dns::check(&self.ports, &request.url).await,
+            Err(refused) => Err(refused),
+        };
         let outcome = match allowed {
             Ok(_) => self
                 .ports

@@ -50,7 +50,10 @@ pub struct TokenExchange {
     pub request: RequestTemplate,
     /// The token in the reply (`body`).
     pub access_token: Template,
-    /// When it ends, as RFC 3339 text, in the reply (`body`); an hour where absent.
+    /// The secret field that holds an access token where a connection has one already: then nothing is exchanged.
+    #[serde(default)]
+    pub given_field: Option<String>,
+    /// When it ends, as RFC 3339 text, in the reply (`body`); where absent, its `expires_in` says so, or it is an hour.
     #[serde(default)]
     pub expires_at: Option<Template>,
 }

@@ -100,6 +100,9 @@ pub struct Part {
     /// Its value where the connection has none.
     #[serde(default)]
     pub default: Option<String>,
+    /// Whether a connection can do without it, where it has no default: then no URL can name it.
+    #[serde(default)]
+    pub optional: bool,
     /// Where the hub reads it when the account is connected. Absent: a setting of the connection.
     #[serde(default)]
     pub from: Option<Source>,

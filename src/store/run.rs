@@ -189,6 +189,10 @@ pub async fn begin(ports: &Ports<'_>, run: &Run, key: Option<&str>, holder: Opti
         run.created_at.into(),
         run.updated_at.into(),
     ];
+    // One that is over already, of an account: nothing else will say that its credential was used.
+    if let (Some(_), Some(account)) = (&run.connection_id, account_used(run)) {
+        statements.push(used(ports, run, &account));
+    }
     statements.push(Stmt::new(BEGIN, params));
     let rows = ports.sql.batch(statements).await?.pop().unwrap_or_default();
     Ok(!rows.is_empty())
@@ -239,6 +243,29 @@ pub async fn lease(ports: &Ports<'_>, id: &str, holder: &str, until: Timestamp, 
     ports.sql.first(Stmt::new(LEASE, params)).await
 }
 
+/// Whose credential the last try of a run used: only a request that was answered is known to have done so.
+fn account_used(run: &Run) -> Option<String> {
+    let used = run.attempts.last().is_some_and(|a| a.status.is_some());
+    let whose = || {
+        run.connection_id
+            .clone()
+            .unwrap_or_else(|| format!("app:{}", run.integration))
+    };
+    used.then(|| run.acted_as.clone().unwrap_or_else(whose))
+}
+
+/// The statement that notes who used it.
+fn used(ports: &Ports<'_>, run: &Run, account: &str) -> Stmt {
+    let entry = audit::Entry {
+        actor: run.principal.as_deref().unwrap_or(audit::HUB),
+        act: "credential.used",
+        subject: account,
+        owner: run.owner.as_deref(),
+        detail: &json!({"run_id": run.id, "integration": run.integration, "action": run.action}),
+    };
+    audit::append(ports.host, entry)
+}
+
 const FINISH: &str = "-- run::finish
 UPDATE run SET status = ?3, unsettled = ?4, attempts = ?5, result = ?6, error = ?7, due_at = ?8, updated_at = ?9,
   place = ?10, acted_as = COALESCE(?11, acted_as), lease_by = NULL, lease_until = NULL
@@ -252,14 +279,7 @@ ORDER BY later.seq LIMIT 1";
 /// Stores what a try came to, if `holder` still has the claim. Gives the id of the run that waited for this one, if it
 /// is over. Where a request went out, the use of its credential is noted.
 pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option<String>> {
-    // Only a request that was answered is known to have used it.
-    let used = run.attempts.last().is_some_and(|a| a.status.is_some());
-    let whose = || {
-        run.connection_id
-            .clone()
-            .unwrap_or_else(|| format!("app:{}", run.integration))
-    };
-    let account = used.then(|| run.acted_as.clone().unwrap_or_else(whose));
+    let account = account_used(run);
     let params = [
         run.id.as_str().into(),
         holder.into(),
@@ -275,14 +295,7 @@ pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option
     ];
     let mut statements = vec![Stmt::new(FINISH, params)];
     if let Some(account) = &account {
-        let entry = audit::Entry {
-            actor: audit::HUB,
-            act: "credential.used",
-            subject: account,
-            owner: run.owner.as_deref(),
-            detail: &json!({"run_id": run.id, "integration": run.integration, "action": run.action}),
-        };
-        statements.push(audit::append(ports.host, entry));
+        statements.push(used(ports, run, account));
     }
     statements.push(Stmt::new(NEXT, [run.id.as_str().into()]));
     let rows = ports.sql.batch(statements).await?.pop().unwrap_or_default();

@@ -7,7 +7,9 @@ import { Provider } from 'oidc-provider';
 export const CLIENT = { client_id: 'test-client', client_secret: 'test-client-secret-0123456789' };
 
 /** `redirectUris` are those of the client; `accessTtl` is how many seconds an access token lasts. */
-export async function startAuthorizationServer({ redirectUris, accessTtl = 3600, account = '4711' }) {
+export async function startAuthorizationServer({
+  redirectUris, accessTtl = 3600, account = '4711', scopes = ['api'], clientAuth = 'client_secret_post',
+}) {
   const requests = [];
   let handle;
   const server = createServer((request, response) => {
@@ -19,15 +21,15 @@ export async function startAuthorizationServer({ redirectUris, accessTtl = 3600,
   const url = `http://127.0.0.1:${server.address().port}`;
 
   const provider = new Provider(url, {
-    clients: [{ ...CLIENT, redirect_uris: redirectUris, grant_types: ['authorization_code', 'refresh_token'], token_endpoint_auth_method: 'client_secret_post', application_type: 'web' }],
-    scopes: ['api'],
+    clients: [{ ...CLIENT, redirect_uris: redirectUris, grant_types: ['authorization_code', 'refresh_token'], token_endpoint_auth_method: clientAuth, application_type: 'web' }],
+    scopes,
     pkce: { required: () => true },
     rotateRefreshToken: true,
     issueRefreshToken: async () => true,
     findAccount: async (_, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
     loadExistingGrant: async (context) => {
       const grant = new context.oidc.provider.Grant({ clientId: context.oidc.client.clientId, accountId: context.oidc.session.accountId });
-      grant.addOIDCScope('api');
+      grant.addOIDCScope(scopes.join(' '));
       await grant.save();
       return grant;
     },
@@ -40,7 +42,7 @@ export async function startAuthorizationServer({ redirectUris, accessTtl = 3600,
   const callback = provider.callback();
   handle = async (request, response) => {
     if (request.url.startsWith('/interaction/')) {
-      return provider.interactionFinished(request, response, { login: { accountId: account } });
+      return provider.interactionFinished(request, response, { login: { accountId: account }, consent: {} });
     }
     if (request.url === '/api/v4/user') {
       const token = await provider.AccessToken.find((request.headers.authorization ?? '').replace(/^Bearer /, ''));

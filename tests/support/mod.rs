@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses its own part")]
 
 mod conformity;
+pub mod crypto;
 pub mod scene;
 
 use async_trait::async_trait;
@@ -468,7 +469,7 @@ pub struct World {
     pub net: Network,
     pub blobs: Store,
     pub queue: Messages,
-    pub crypto: MarkCrypto,
+    pub crypto: Box<dyn Crypto>,
     pub memory: Memory,
     pub machine: Machine,
     pub tally: Counters,
@@ -490,7 +491,7 @@ impl World {
             net: Network::default(),
             blobs: Store::default(),
             queue: Messages::default(),
-            crypto: MarkCrypto,
+            crypto: Box::new(MarkCrypto),
             memory: Memory::default(),
             machine: Machine {
                 now: Cell::new(1_763_800_000_000),
@@ -514,7 +515,7 @@ impl World {
             fetch: &self.net,
             blobs: &self.blobs,
             queue: &self.queue,
-            crypto: &self.crypto,
+            crypto: &*self.crypto,
             cache: &self.memory,
             keys: &patchbay::webhook::NoKeys,
             host: &self.machine,

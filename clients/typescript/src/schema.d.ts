@@ -1225,6 +1225,10 @@ export interface components {
             cached?: boolean;
             /** @description As the action's `output_schema` describes it. */
             data?: unknown;
+            /** @description True: nothing was sent. */
+            dry_run?: boolean;
+            /** @description Of a dry run: the inputs, defaults filled in. */
+            inputs?: unknown;
             /** @description Of a dry run: what would be sent, secrets masked. */
             requests?: Record<string, never>[];
             run_id?: string;
