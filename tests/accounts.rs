@@ -490,21 +490,31 @@ fn a_refused_refresh_token_is_told_and_a_new_consent_too() {
 
 #[test]
 fn an_answer_that_was_never_stored_is_named_as_what_it_is() {
-    let scene = scene();
-    let id = scene.connected();
-    scene.world.wait(3 * HOUR);
-    // The provider has acted, its answer is lost: as when the Worker dies between the two.
-    let provider = scene.provider.clone();
-    scene.world.net.once(TOKEN_URL, move |request| {
-        provider.answer(request).unwrap();
-        Err(FetchError::Network("the connection broke".into()))
-    });
-    assert_eq!(run(scene.access(&id)).unwrap_err().code(), "TEMPORARY_ERROR");
-    scene.world.wait(MINUTE);
+    // The provider has acted, its answer is lost: as when the Worker dies between the two, or a gateway gives up.
+    let losses: [fn() -> Result<Response, FetchError>; 4] = [
+        || Err(FetchError::Network("the connection broke".into())),
+        || Err(FetchError::Timeout),
+        || json_reply(504, json!({})),
+        || json_reply(200, json!({"half": "an answer"})),
+    ];
+    for loss in losses {
+        let scene = scene();
+        let id = scene.connected();
+        scene.world.wait(3 * HOUR);
+        let provider = scene.provider.clone();
+        scene.world.net.once(TOKEN_URL, move |request| {
+            provider.answer(request).unwrap();
+            loss()
+        });
+        assert!(run(scene.access(&id)).is_err());
+        scene.world.wait(MINUTE);
 
-    assert_eq!(run(scene.access(&id)).unwrap_err().code(), "REAUTH_REQUIRED");
+        assert_eq!(run(scene.access(&id)).unwrap_err().code(), "REAUTH_REQUIRED");
 
-    assert_eq!(scene.health(&id)["last_error"]["reason"], "lost_rotation");
+        assert_eq!(scene.health(&id)["last_error"]["reason"], "lost_rotation");
+        let told = "SELECT count(*) FROM event WHERE type = 'hub.connection.expired' AND owner = 'o-1'";
+        assert_eq!(scene.world.sql.count(told), 1);
+    }
 }
 
 #[test]

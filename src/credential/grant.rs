@@ -133,7 +133,7 @@ impl Failure {
             Self::Refused(Refused::App(why)) => Error::Upstream(format!(
                 "{service} refused the app itself ({why}): check its client id, its secret and its redirect URIs"
             )),
-            Self::Refused(Refused::Later(why, wait)) => Error::Temporary {
+            Self::Refused(Refused::Later(why, wait) | Refused::Failed(why, wait)) => Error::Temporary {
                 detail: format!("{service} cannot give tokens now ({why})"),
                 retry_after_s: wait.map_or(30, |ms| u32::try_from(ms / 1_000 + 1).unwrap_or(u32::MAX)),
             },

@@ -360,9 +360,12 @@ async fn failed(
         };
         return Err(error);
     }
-    let open = matches!(failure, Failure::Lost(_) | Failure::Refused(Refused::Malformed(_)));
+    let open = matches!(
+        failure,
+        Failure::Lost(_) | Failure::Refused(Refused::Malformed(_) | Refused::Failed(..))
+    );
     let wait = match &failure {
-        Failure::Refused(Refused::Later(_, Some(wait))) => (*wait).min(HOUR),
+        Failure::Refused(Refused::Later(_, Some(wait)) | Refused::Failed(_, Some(wait))) => (*wait).min(HOUR),
         _ => backoff(row.refresh_failures),
     };
     let error = failure.into_error(&provider.manifest.name);

@@ -237,7 +237,7 @@ impl Hub<'_> {
         json!({
             "status": c.status,
             "auth": c.method,
-            "scopes": c.scopes.as_deref().map(|s| s.split(' ').collect::<Vec<_>>()),
+            "scopes": c.scopes.as_deref().map(|s| s.split_whitespace().collect::<Vec<_>>()),
             "user_id": c.user_id,
             "user_name": c.user_name,
             "expires_at": time(c.token_expires_at.filter(|_| !ended)),

@@ -36,6 +36,8 @@ pub enum Refused {
     App(String),
     /// The provider cannot do it now; milliseconds that it asks to wait.
     Later(String, Option<i64>),
+    /// The provider failed, or a gateway before it did: whether it acted is not known. Milliseconds that it asks to wait.
+    Failed(String, Option<i64>),
     /// What came back is no token reply.
     Malformed(String),
     /// The person has not consented yet (RFC 8628); true: ask less often.
@@ -47,7 +49,11 @@ pub fn read(spec: &OAuth2, reply: &Response, now: Timestamp) -> Result<Tokens, R
     let status = reply.status;
     if status == 429 || status >= 500 {
         let wait = reply.headers.get("retry-after").and_then(|v| retry_after(v, now));
-        return Err(Refused::Later(format!("status {status}"), wait));
+        let why = format!("status {status}");
+        return Err(match status {
+            429 => Refused::Later(why, wait),
+            _ => Refused::Failed(why, wait),
+        });
     }
     let body = document(reply)?;
     let ok = spec
@@ -314,7 +320,7 @@ mod tests {
                 reply(400, json, r#"{"error":"temporarily_unavailable"}"#),
                 Refused::Later("temporarily_unavailable".into(), None),
             ),
-            (reply(500, json, "{}"), Refused::Later("status 500".into(), None)),
+            (reply(500, json, "{}"), Refused::Failed("status 500".into(), None)),
             (reply(429, json, "{}"), Refused::Later("status 429".into(), None)),
             (
                 reply(200, "text/html; charset=utf-8", "<html>sign in</html>"),
