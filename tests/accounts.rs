@@ -936,7 +936,7 @@ fn a_device_is_connected_when_its_user_has_consented_elsewhere() {
 const SERVICE_ACCOUNT: &str = "robot@test-project.example.com";
 
 /// Google's token endpoint as its description has it: the assertion's form, signature, claims and times are checked.
-fn exchange(request: &Request, now: i64) -> Result<Response, FetchError> {
+fn exchange(request: &Request, now: i64, serial: u32) -> Result<Response, FetchError> {
     let form = form_pairs(&String::from_utf8(request.body.clone()).unwrap());
     let kind = "urn:ietf:params:oauth:grant-type:jwt-bearer";
     assert_eq!(
@@ -980,7 +980,7 @@ fn exchange(request: &Request, now: i64) -> Result<Response, FetchError> {
     let whose = claims["sub"].as_str().unwrap_or("robot");
     json_reply(
         200,
-        json!({"access_token": format!("token-of-{whose}-{issued}"), "expires_in": 3599, "token_type": "Bearer"}),
+        json!({"access_token": format!("token-of-{whose}-{serial}"), "expires_in": 3599, "token_type": "Bearer"}),
     )
 }
 
@@ -995,7 +995,7 @@ fn a_service_account_acts_with_a_token_for_its_assertion() {
         .net
         .on(Method::Post, "https://oauth2.googleapis.com/token", move |request| {
             counted.set(counted.get() + 1);
-            exchange(request, told.get())
+            exchange(request, told.get(), counted.get())
         });
     let refusing = Rc::new(Cell::new(false));
     let refused = refusing.clone();

@@ -14,7 +14,7 @@ use crate::manifest::limit::Rate;
 use crate::manifest::request::RequestTemplate;
 use crate::manifest::response::{Next, Pagination, ResponseTemplate};
 use crate::ports::{FetchError, Ports};
-use crate::secret::Secret;
+use crate::secret::{Secret, same};
 use crate::store::rate;
 use crate::template::ScopeOf;
 use crate::time::Timestamp;
@@ -226,6 +226,11 @@ impl Caller<'_> {
                 Some(auth) => token::fresh(self.ports, self.manifest, auth, self.credential, stale.as_ref()).await?,
                 None => None,
             };
+            // One that a person gave is the same as before: the refusal stands.
+            let both = stale.as_ref().zip(access.as_ref());
+            if both.is_some_and(|(one, other): (&Secret, _)| same(one.expose().as_bytes(), other.expose().as_bytes())) {
+                break;
+            }
             let outcome = self.send(request, access.as_ref()).await?;
             let now = self.ports.host.now();
             let result = reader.read(&outcome, scope, now)?;
