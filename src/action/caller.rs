@@ -14,7 +14,7 @@ use crate::manifest::limit::Rate;
 use crate::manifest::request::RequestTemplate;
 use crate::manifest::response::{Next, Pagination, ResponseTemplate};
 use crate::ports::{FetchError, Ports};
-use crate::secret::{Secret, same};
+use crate::secret::Secret;
 use crate::store::rate;
 use crate::template::ScopeOf;
 use crate::time::Timestamp;
@@ -226,17 +226,15 @@ impl Caller<'_> {
                 Some(auth) => token::fresh(self.ports, self.manifest, auth, self.credential, stale.as_ref()).await?,
                 None => None,
             };
-            // One that a person gave is the same as before: the refusal stands.
-            let both = stale.as_ref().zip(access.as_ref());
-            if both.is_some_and(|(one, other): (&Secret, _)| same(one.expose().as_bytes(), other.expose().as_bytes())) {
-                break;
-            }
             let outcome = self.send(request, access.as_ref()).await?;
             let now = self.ports.host.now();
             let result = reader.read(&outcome, scope, now)?;
             let refused = matches!(result, Read::Refused(Error::ReauthRequired(_)));
             read = Some(result);
-            if !refused || last || access.is_none() {
+            // There is no other than the one that a person gave: its refusal stands.
+            let auth = self.manifest.auth.as_ref();
+            let is_given = auth.is_some_and(|auth| token::given(auth, self.credential).is_some());
+            if !refused || last || access.is_none() || is_given {
                 break;
             }
             stale = access;

@@ -32,11 +32,7 @@ pub async fn fresh(
     let Some(exchange) = &auth.token else {
         return Ok(None);
     };
-    if let Some(token) = exchange
-        .given_field
-        .as_ref()
-        .and_then(|field| credential.secrets.get(field))
-    {
+    if let Some(token) = given(auth, credential) {
         return Ok(Some(token.clone()));
     }
     let key = cache_key(credential);
@@ -49,6 +45,12 @@ pub async fn fresh(
     let (token, expires_at) = obtain(ports, manifest, exchange, credential).await?;
     ports.cache.put(&key, token.clone(), expires_at + -EARLY);
     Ok(Some(token))
+}
+
+/// The access token that a person gave in place of what one is obtained with.
+pub fn given<'c>(auth: &Auth, credential: &'c Credential) -> Option<&'c Secret> {
+    let field = auth.token.as_ref()?.given_field.as_ref()?;
+    credential.secrets.get(field)
 }
 
 fn cache_key(credential: &Credential) -> String {
