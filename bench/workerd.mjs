@@ -18,9 +18,10 @@ const workerd = () => readdirSync(at('node_modules', '@cloudflare'))
 
 /**
  * Writes a configuration into `folder`: `modules` is the folder that wrangler bundled the Worker into, `entry` its main
- * module, `vars` become text bindings. `counted` puts the tally before D1, `consumed` gives the queue its consumer back.
+ * module, `vars` become text bindings. `counted` puts the tally before D1, `consumed` gives the queue its consumer back,
+ * `local` lets it reach this machine.
  */
-export function configure(folder, { modules, entry, vars = {}, d1 = false, queue = false, consumed = false, counted = false }) {
+export function configure(folder, { modules, entry, vars = {}, d1 = false, queue = false, consumed = false, counted = false, local = false }) {
   mkdirSync(join(folder, 'd1'), { recursive: true });
   cpSync(modules, join(folder, 'main'), { recursive: true });
   for (const [from, to] of [
@@ -47,6 +48,7 @@ export function configure(folder, { modules, entry, vars = {}, d1 = false, queue
 
   const services = list([
     `(name = "main", worker = (modules = ${list([entry, ...others].map(module))}, compatibilityDate = ${q(compatibilityDate())}, bindings = ${bindings}))`,
+    local && '(name = "internet", network = (allow = ["public", "private"]))',
     '(name = "nothing", worker = (modules = [(name = "nothing.js", esModule = embed "nothing.js")], compatibilityDate = "2025-01-01"))',
     d1 && `(name = "d1", worker = (modules = [(name = "d1-entry.js", esModule = embed "d1-entry.js")], compatibilityDate = "2023-07-24", compatibilityFlags = ["enhanced_error_serialization"], bindings = [(name = "MINIFLARE_OBJECT", durableObjectNamespace = (serviceName = "d1-object", className = "D1DatabaseObject"))]))`,
     d1 && '(name = "d1-disk", disk = (path = "d1", writable = true))',

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { allowed, bundle, cases, contenders, dispatching, EARLIER, earlier, sameWork } from '../bench/cases.mjs';
+import { startEcho } from '../bench/echo.mjs';
 import { load, send } from '../bench/load.mjs';
 import { quartiles, ratio, short, spread, stats, table } from '../bench/report.mjs';
 import { configure, fineCpuOf, peakMemoryOf, start as startWorkerd } from '../bench/workerd.mjs';
@@ -32,6 +33,7 @@ async function bench() {
   if (values.rounds) size.rounds = Number(values.rounds);
   if (process.platform !== 'linux') throw new Error('the benchmark reads CPU time and memory from /proc: it runs on Linux only');
   const env = await setup();
+  await startEcho();
   if (!values.built) await build(env);
 
   const parent = folderForDatabases();

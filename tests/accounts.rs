@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 use patchbay::credential::grant::Provider;
 use patchbay::credential::refresh;
 use patchbay::http::{Method, Request, Response, form_pairs};
+use patchbay::manifest::oauth2::PartKind;
 use patchbay::ports::{Crypto, FetchError, RsaHash};
 use patchbay::registry;
 use patchbay::store::connection;
@@ -1135,4 +1136,42 @@ fn an_action_acts_with_the_tokens_of_a_sign_in_and_each_use_is_noted() {
         .1
         .to_string();
     assert!(!audit.contains("access-") && !audit.contains("refresh-"), "{audit}");
+}
+
+#[test]
+fn no_setting_leads_a_sign_in_off_its_providers_domain() {
+    let world = World::new();
+    let evil = [
+        "evil.example", "evil.example/", "evil.example#", "evil.example?", "evil.example\\\\", "x@evil.example", "//evil.example",
+        "https://evil.example", "https://evil.example/.salesforce.com", "https://x.salesforce.com@evil.example", "x:443", "..", ".",
+        "x/../..", "%2e%2e", "{x}", "x\ny", "x y", "",
+    ];
+    let mut tried = 0;
+    for entry in registry::all() {
+        let Some(auth) = entry.manifest().unwrap().auth.as_ref().filter(|a| a.oauth2.is_some()) else {
+            continue;
+        };
+        let urls = serde_json::from_str::<Value>(entry.text).unwrap()["auth"]["oauth2"].to_string();
+        for (name, part) in auth.parts().iter().filter(|(_, part)| part.from.is_none()) {
+            // A server of one's own is guarded by its address, not by its name.
+            let is_anybodys = part.kind == PartKind::Origin && part.suffixes.is_empty();
+            if !urls.contains(&format!("{{{name}}}")) || is_anybodys {
+                continue;
+            }
+            for value in evil {
+                let is_sound = part.kind == PartKind::Segment && value == "evil.example";
+                let way = if auth.oauth2.as_ref().unwrap().authorize_url.is_some() { "oauth2" } else { "client_credentials" };
+                let body = json!({"integration": entry.name, "auth": way, "config": {name: value}});
+                let (status, problem) = world.api(Method::Post, "/api/v1/connections", &body);
+                if is_sound {
+                    continue;
+                }
+                assert_eq!((status, &problem["code"]), (400, &json!("VALIDATION_ERROR")), "{} {name}={value}: {problem}", entry.name);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100, "{tried}");
+    assert!(world.net.sent.borrow().is_empty());
+    assert_eq!(world.sql.count("SELECT count(*) FROM connection WHERE integration <> ''"), 0);
 }

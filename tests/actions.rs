@@ -233,6 +233,42 @@ fn every_action_has_a_call_that_goes_well_and_one_for_each_declared_error() {
     }
 }
 
+#[test]
+fn inputs_that_do_not_fit_are_refused_before_anything_is_sent() {
+    for (service, file, fixture, _, _) in sound() {
+        let manifest: Value = serde_json::from_str(registry::get(&service).unwrap().text).unwrap();
+        let schema = &manifest["actions"][&fixture.action]["input_schema"];
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        let mut spoilt: Vec<(Value, &str)> = vec![(json!("no object"), "")];
+        for name in &required {
+            let mut inputs = fixture.inputs.clone();
+            inputs.as_object_mut().unwrap().remove(name.as_str().unwrap());
+            spoilt.push((inputs, name.as_str().unwrap()));
+        }
+        for name in schema["properties"].as_object().into_iter().flat_map(Map::keys) {
+            let mut inputs = fixture.inputs.clone();
+            // Nothing in any schema is a list of lists.
+            inputs[name] = json!([[name]]);
+            spoilt.push((inputs, name));
+        }
+        if schema["additionalProperties"] == json!(false) {
+            let mut inputs = fixture.inputs.clone();
+            inputs["no_such_input"] = json!(1);
+            spoilt.push((inputs, "no_such_input"));
+        }
+        for (inputs, name) in spoilt {
+            let world = World::new();
+            let spoilt = Fixture { inputs, ..fixture.clone() };
+
+            let (status, body) = call(&world, &service, &spoilt);
+
+            assert_eq!((status, &body["code"]), (400, &json!("VALIDATION_ERROR")), "{service}/{file} {name}: {body}");
+            assert_eq!(body["errors"][0]["source"], "input", "{service}/{file} {name}: {body}");
+            assert_eq!(world.net.sent.borrow().len(), 0, "{service}/{file} {name}");
+        }
+    }
+}
+
 /// Calls that go well, with the number of the exchange that a spoilt copy spoils: the first after the token's.
 fn sound() -> Vec<(String, String, Fixture, usize, bool)> {
     let all = fixtures().into_iter().filter(|(_, _, f)| f.result.is_some());

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { CLIENT, browse, startAuthorizationServer } from '../support/authorization-server.mjs';
+import { described } from '../support/described.mjs';
 import { startHub } from '../support/hub.mjs';
 import { startServer } from '../support/server.mjs';
 
@@ -18,7 +19,9 @@ const event = {
   start: { dateTime: '2023-09-04T09:00:00Z', timeZone: 'UTC' }, end: { dateTime: '2023-09-04T09:15:00Z', timeZone: 'UTC' },
 };
 const bearers = [];
-const calendar = await startServer(async ({ method, path, query, headers }) => {
+const calendar = await startServer(async (request) => {
+  const { method, path, query, headers } = request;
+  assert.equal(described('google-calendar', request), 'events.list');
   const token = await server.provider.AccessToken.find((headers.authorization ?? '').replace(/^Bearer /, ''));
   if (!token?.isValid) return { status: 401, body: { error: { errors: [{ reason: 'authError' }], message: 'Invalid Credentials' } } };
   assert.equal(token.scope, SCOPE);

@@ -2,13 +2,15 @@
 // doubles that check what they receive.
 import assert from 'node:assert/strict';
 import { createHmac, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { after, suite, test } from 'node:test';
+import { described } from '../support/described.mjs';
 import { startHub } from '../support/hub.mjs';
 import { startServer } from '../support/server.mjs';
 
 const service = await startServer((request) => answer(request));
 const elsewhere = await startServer((request) => ({ status: 200, body: { authorization: request.headers.authorization ?? null } }));
-const hub = await startHub({ GOOGLE_CALENDAR_API_BASE_URL: service.url });
+const hub = await startHub({ GOOGLE_CALENDAR_API_BASE_URL: service.url, PATCHBAY_SECRET_MY_API_KEY: 'test-referenced-key' });
 after(async () => {
   await hub.close();
   service.close();
@@ -17,7 +19,8 @@ after(async () => {
 
 let busy = 0;
 
-async function answer({ method, path, query, headers, body }) {
+async function answer(request) {
+  const { method, path, query, headers, body } = request;
   const route = `${method} ${path}`;
   if (route === 'GET /test') return { status: 200, body: { authorization: headers.authorization ?? null } };
   if (route === 'GET /away') return { status: 302, headers: { location: `${elsewhere.url}/there` }, body: '' };
@@ -35,7 +38,14 @@ async function answer({ method, path, query, headers, body }) {
     const contact = { first_name: 'Jane', last_name: 'Smith', email_address: 'jane.smith@example.com' };
     return { status: 201, body: { contact_id: 'cont_12345', contact, created_at: '2023-09-15T10:30:00Z' } };
   }
+  if (path.startsWith('/rest/api/3/')) {
+    assert.equal(headers.authorization, `Basic ${Buffer.from('test@example.com:test-token').toString('base64')}`);
+    return described('jira', request) === 'createIssue'
+      ? { status: 201, body: { id: '10000', key: 'TEST-1', self: `${service.url}/rest/api/3/issue/10000` } }
+      : { status: 201, body: { id: '10001', body: JSON.parse(body).body } };
+  }
   if (route === 'GET /calendar/v3/calendars/primary/events') {
+    assert.equal(described('google-calendar', request), 'events.list');
     assert.equal(headers.authorization, 'Bearer test-calendar-token');
     assert.deepEqual(Object.fromEntries(query), {
       timeMin: '2023-09-01T00:00:00Z', timeMax: '2023-09-30T23:59:59Z', maxResults: '5', singleEvents: 'true', orderBy: 'startTime',
@@ -78,6 +88,17 @@ suite('an API is fetched in the three ways of api-fetch', () => {
     assert.equal(away.body.data.data.authorization, null);
   });
 
+  test('with a reference to a key that stands in the settings, and shows nowhere', async () => {
+    const connection = await connect('api-fetch-key', { host: service.url, api_key: 'secret://my-api-key' });
+    const called = await act(connection, 'call_api', { url });
+    const rehearsed = await hub.api('POST', `/api/v1/connections/${connection.id}/actions/call_api?dry_run=true`, { inputs: { url } });
+
+    // The service says what it was sent; the hub itself never does.
+    assert.equal(called.body.data.data.authorization, 'Bearer test-referenced-key');
+    assert.equal(rehearsed.body.requests[0].headers.authorization, 'Bearer [secret]');
+    assert.ok(!JSON.stringify([connection, rehearsed.body, hub.logs()]).includes('test-referenced-key'));
+  });
+
   test('a busy service is asked again, one that answers without end is cut off', async () => {
     const path = '/api/v1/integrations/api-fetch/actions/call_api';
     const { status, body } = await hub.api('POST', path, { inputs: { url: `${service.url}/busy` } });
@@ -107,62 +128,18 @@ test('the calendar example of source 003', async () => {
   assert.deepEqual([status, body], [200, { status: 'SUCCESS', data: { events: [{ id: 'e1', summary: 'Standup', start: { dateTime: '2023-09-04T09:00:00Z' } }] } }]);
 });
 
-const REQUEST_TRANSFORM = `
-        // Transform from our standard format to the CRM's format
-        function transform(input) {
-          return {
-            contact: {
-              first_name: input.firstName,
-              last_name: input.lastName,
-              email_address: input.email,
-              phone_number: input.phone || null,
-              organization: input.company || null,
-              job_title: input.title || null,
-              custom_fields: {
-                source: "integration_service"
-              }
-            }
-          };
-        }
-      `;
-const RESPONSE_TRANSFORM = `
-        // Transform from the CRM's response format to our standard format
-        function transform(input) {
-          return {
-            id: input.contact_id,
-            fullName: input.contact.first_name + " " + input.contact.last_name,
-            email: input.contact.email_address,
-            createdAt: input.created_at
-          };
-        }
-      `;
 const text = { type: 'string' };
-const crm = (name, transforms = { requestTransform: REQUEST_TRANSFORM, responseTransform: RESPONSE_TRANSFORM }) => ({
-  name,
-  description: 'Integration with CRM system with data transformations',
-  version: '1.0.0',
-  type: 'http',
-  authType: 'api_key',
-  methods: [{
-    name: 'createContact',
-    description: 'Create a new contact in the CRM',
-    paramSchema: {
-      type: 'object',
-      properties: { firstName: text, lastName: text, email: { type: 'string', format: 'email' }, phone: text, company: text, title: text },
-      required: ['firstName', 'lastName', 'email'],
-    },
-    resultSchema: { type: 'object', properties: { id: text, fullName: text, email: text, createdAt: { type: 'string', format: 'date-time' } } },
-    ...transforms,
-  }],
-  configSchema: { type: 'object', required: ['baseUrl', 'apiKey'], properties: { baseUrl: text, apiKey: text } },
-});
+const published = (name) => JSON.parse(readFileSync(new URL(`../data/definitions/${name}.json`, import.meta.url)));
+const CRM = published('crm');
+/** The published example under another name, or with other transforms. */
+const crm = (name, transforms = {}) => ({ ...CRM, name, methods: [{ ...CRM.methods[0], ...transforms }] });
 const jane = {
   firstName: 'Jane', lastName: 'Smith', email: 'jane.smith@example.com', phone: '+1-555-123-4567', company: 'Acme Inc.', title: 'Product Manager',
 };
 
 suite('a definition of source 003', () => {
   test('runs with its JavaScript transforms', async () => {
-    const made = await publish(crm('CRM Integration with Transformation'));
+    const made = await publish(CRM);
     assert.deepEqual([made.status, made.warnings], ['PUBLISHED', undefined]);
     const connection = await connect(made.id, { baseUrl: service.url, apiKey: 'test-crm-key' });
     assert.ok(!JSON.stringify(connection).includes('test-crm-key'));
@@ -196,22 +173,7 @@ suite('a definition of source 003', () => {
   });
 
   test('of type webhook answers for verified deliveries alone', async () => {
-    const object = { type: 'object' };
-    const made = await publish({
-      name: 'Stripe Webhook Integration', description: 'Integration with Stripe using webhooks', version: '1.0.0', type: 'webhook', authType: 'hmac',
-      methods: [{
-        name: 'processPaymentEvent', description: 'Process a payment event from Stripe',
-        paramSchema: { ...object, properties: { event: { ...object, properties: { id: text, type: text, data: object }, required: ['id', 'type', 'data'] } }, required: ['event'] },
-        resultSchema: { ...object, properties: { processed: { type: 'boolean' }, eventId: text } },
-      }],
-      configSchema: {
-        ...object, required: ['webhookSecret'],
-        properties: {
-          webhookSecret: text,
-          eventTypes: { type: 'array', items: text, default: ['payment_intent.succeeded', 'payment_intent.failed'] },
-        },
-      },
-    });
+    const made = await publish(published('stripe-webhook'));
     const secret = randomUUID();
     const connection = await connect(made.id, { webhookSecret: secret });
     const event = { id: 'evt_test_1', type: 'payment_intent.succeeded', data: { object: {} } };
@@ -245,6 +207,17 @@ test("source 002's config.json is taken; its actions say that nothing is sent", 
   const { status, body } = await act(connection, 'my_action_handler', { url: service.url });
 
   assert.deepEqual([status, body.code], [404, 'METHOD_NOT_FOUND']);
+});
+
+test("another framework's Jira connector, as a definition", async () => {
+  const made = await publish(published('jira-connector'));
+  const connection = await connect(made.id, { url: service.url, email: 'test@example.com', api_token: 'test-token' });
+
+  const issue = await act(connection, 'create_issue', { summary: 'Test Issue', description: '# Why\n\nIt *fails*:\n\n- here\n- there' });
+  const comment = await act(connection, 'add_comment', { issue_key: issue.body.data.key, body: 'Seen.' });
+
+  assert.deepEqual([issue.status, issue.body.data], [200, { key: 'TEST-1', id: '10000' }]);
+  assert.deepEqual([comment.status, comment.body.data], [200, { id: '10001' }]);
 });
 
 test('a dry run shows the request, without its secrets, and sends nothing', async () => {
