@@ -258,11 +258,18 @@ fn inputs_that_do_not_fit_are_refused_before_anything_is_sent() {
         }
         for (inputs, name) in spoilt {
             let world = World::new();
-            let spoilt = Fixture { inputs, ..fixture.clone() };
+            let spoilt = Fixture {
+                inputs,
+                ..fixture.clone()
+            };
 
             let (status, body) = call(&world, &service, &spoilt);
 
-            assert_eq!((status, &body["code"]), (400, &json!("VALIDATION_ERROR")), "{service}/{file} {name}: {body}");
+            assert_eq!(
+                (status, &body["code"]),
+                (400, &json!("VALIDATION_ERROR")),
+                "{service}/{file} {name}: {body}"
+            );
             assert_eq!(body["errors"][0]["source"], "input", "{service}/{file} {name}: {body}");
             assert_eq!(world.net.sent.borrow().len(), 0, "{service}/{file} {name}");
         }

@@ -52,8 +52,14 @@ fn a_mention_is_answered_where_it_came_from() {
     assert_eq!(shown["deliveries"][0]["destination_id"], json!(agent));
     assert_eq!(shown["deliveries"][0]["status"], "delivered");
     assert_eq!(shown["context"]["mention"], true);
-    let used = format!("SELECT count(*) FROM audit WHERE act = 'credential.used' AND subject = 'app:github' AND detail LIKE '%{event}%'");
-    assert_eq!(world.sql.count(&used), 2, "the sender's permission and the thread were read");
+    let used = format!(
+        "SELECT count(*) FROM audit WHERE act = 'credential.used' AND subject = 'app:github' AND detail LIKE '%{event}%'"
+    );
+    assert_eq!(
+        world.sql.count(&used),
+        2,
+        "the sender's permission and the thread were read"
+    );
 }
 
 #[test]
