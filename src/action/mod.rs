@@ -10,6 +10,7 @@ pub mod egress;
 pub mod form;
 pub mod handler;
 pub mod live;
+mod paging;
 pub mod perform;
 pub mod reply;
 pub mod retry;

@@ -5,6 +5,7 @@ pub mod jwt;
 pub mod reference;
 pub mod refresh;
 pub mod sigv4;
+mod timing;
 pub mod token;
 pub mod user;
 pub mod vault;
