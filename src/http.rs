@@ -1,5 +1,6 @@
 //! Requests and replies as plain data: what the engine decides about, without any runtime's types.
 
+use crate::time::{SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The HTTP methods that the hub answers or sends.
@@ -171,6 +172,18 @@ impl Response {
     }
 }
 
+/// The validators of a reply (RFC 9110, 8.8), `ETag` and `Last-Modified`, as far as they may be relied on: a date of
+/// modification counts if the reply is more than a second younger (8.8.2.2), for within that second there may have been
+/// another change.
+pub fn validators_of<'h>(header: impl Fn(&str) -> Option<&'h str>) -> (Option<String>, Option<String>) {
+    let time = |name: &str| header(name).and_then(Timestamp::parse_http_date);
+    let settled = time("last-modified")
+        .zip(time("date"))
+        .is_some_and(|(changed, sent)| changed + SECOND < sent);
+    let last_modified = header("last-modified").filter(|_| settled);
+    (header("etag").map(str::to_owned), last_modified.map(str::to_owned))
+}
+
 /// The pairs of an `application/x-www-form-urlencoded` text (a query or a form body), decoded, in order.
 pub fn form_pairs(text: &str) -> Vec<(String, String)> {
     text.split('&')
@@ -210,6 +223,30 @@ mod tests {
 
         assert_eq!(headers.get("X-THING"), Some("1"));
         assert_eq!(headers.all("x-thing").collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_date_of_modification_counts_when_its_second_is_over() {
+        let cases = [
+            ("10", Some("10"), false),
+            ("10", Some("11"), false),
+            ("10", Some("12"), true),
+            ("10", None, false),
+        ];
+        for (changed, sent, counts) in cases {
+            let date = |second: &str| format!("Sun, 22 Nov 2026 10:00:{second} GMT");
+            let (changed, sent) = (date(changed), sent.map(date));
+            let header = |name: &str| match name {
+                "last-modified" => Some(changed.as_str()),
+                "date" => sent.as_deref(),
+                _ => None,
+            };
+            assert_eq!(
+                validators_of(header),
+                (None, counts.then(|| changed.clone())),
+                "{sent:?}"
+            );
+        }
     }
 
     #[test]

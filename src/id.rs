@@ -20,6 +20,8 @@ pub enum Kind {
     AccountLink,
     Key,
     Replay,
+    Poll,
+    Subscription,
 }
 
 impl Kind {
@@ -38,6 +40,8 @@ impl Kind {
             Self::AccountLink => "lnk_",
             Self::Key => "key_",
             Self::Replay => "rpl_",
+            Self::Poll => "poll_",
+            Self::Subscription => "sub_",
         }
     }
 }

@@ -268,6 +268,13 @@ pub trait Host {
     fn random(&self, bytes: &mut [u8]);
     /// A variable of the Worker, by name.
     fn var(&self, name: &str) -> Option<String>;
+    /// Bytes as text, by the name of their character encoding (<https://encoding.spec.whatwg.org/#names-and-labels>);
+    /// none where the name is unknown. What does not fit becomes U+FFFD. By the platform: tables of encodings are large.
+    fn decode(&self, label: &str, bytes: &[u8]) -> Option<String> {
+        label
+            .eq_ignore_ascii_case("utf-8")
+            .then(|| String::from_utf8_lossy(bytes).into_owned())
+    }
     /// Writes one JSON line. Callers never put a payload, a header value or a secret into it.
     fn log(&self, line: &Value);
 

@@ -45,7 +45,7 @@ impl Entry {
 fn unfit(errors: Vec<FieldError>, source: Origin) -> Error {
     match source {
         Origin::Input => Error::Validation {
-            detail: "the inputs do not fit the action's schema".into(),
+            detail: "the inputs do not fit the schema".into(),
             errors,
         },
         Origin::Config => Error::Validation {
@@ -143,6 +143,25 @@ impl Integration {
     /// Checks the result of an action against its schema.
     pub fn check_output(&self, action: &str, output: &Value) -> Result<()> {
         checked(&self.manifest()?.action(action)?.output_schema, output, Origin::Output)
+    }
+
+    /// Checks the inputs of a polling trigger against its schema.
+    pub fn check_poll_inputs(&self, trigger: &str, inputs: &Value) -> Result<()> {
+        checked(&self.manifest()?.trigger(trigger)?.input_schema, inputs, Origin::Input)
+    }
+
+    /// Checks the inputs of a subscription against its schema.
+    pub fn check_subscription_inputs(&self, name: &str, inputs: &Value) -> Result<()> {
+        checked(
+            &self.manifest()?.subscription(name)?.input_schema,
+            inputs,
+            Origin::Input,
+        )
+    }
+
+    /// Checks an item of a polling trigger against its schema.
+    pub fn check_poll_output(&self, trigger: &str, data: &Value) -> Result<()> {
+        checked(&self.manifest()?.trigger(trigger)?.output_schema, data, Origin::Output)
     }
 
     /// The folder's handler, where it has one.

@@ -8,9 +8,9 @@ use crate::secret::Secret as Hidden;
 use std::collections::BTreeMap;
 
 pub use crate::error::{Error, Result};
-pub use crate::http::{Headers, Method, Request, Response};
+pub use crate::http::{Headers, Method, Request, Response, validators_of};
 pub use crate::secret::Secret;
-pub use crate::time::Timestamp;
+pub use crate::time::{Timestamp, retry_after};
 pub use async_trait::async_trait;
 pub use serde_json::{Value, json};
 
@@ -56,12 +56,21 @@ pub struct LastPoll {
 /// What a poll found.
 #[derive(Debug, Clone, Default)]
 pub struct Polled {
-    /// What is new, oldest first.
+    /// What is listed now, in the service's order. What was seen before may be among it: the hub tells it apart by id.
     pub items: Vec<Item>,
     /// Where the next poll begins.
     pub cursor: Value,
-    /// Whether there is more at once.
+    /// Whether there is more at once: the handler is then asked again with the new cursor.
     pub more: bool,
+    /// The part of the poll that was asked, where it has several (one of many feeds): ids are remembered by part, and
+    /// the first look at a part is its baseline. Empty where nothing was looked at.
+    pub group: String,
+    /// What went wrong with this part alone; the poll goes on with the others.
+    pub trouble: Option<Error>,
+    /// Whether that is for good, and of the whole poll: no later try helps.
+    pub gone: bool,
+    /// Seconds to wait until the next poll that the service asks for.
+    pub wait_s: Option<u32>,
 }
 
 /// One thing that a poll found.
@@ -71,6 +80,10 @@ pub struct Item {
     pub id: String,
     /// As the trigger's `output_schema` says.
     pub data: Value,
+    /// What it is about, for people and search.
+    pub subject: Option<String>,
+    /// When it happened, as the service says.
+    pub occurred_at: Option<Timestamp>,
 }
 
 /// Sends a handler's requests. The hub's side of [`ExecutionContext`].
@@ -78,6 +91,16 @@ pub struct Item {
 pub trait Wire {
     /// Sends one request with the connection's credential. Whatever the service answers is a reply, also a refusal.
     async fn send(&self, request: Request) -> Result<Response>;
+
+    /// The same, without following a redirect: it is the reply.
+    async fn send_once(&self, request: Request) -> Result<Response>;
+
+    /// Bytes as text, by the name of their character encoding (<https://encoding.spec.whatwg.org/#names-and-labels>);
+    /// none where the name is unknown. What does not fit becomes U+FFFD.
+    fn decode(&self, label: &str, bytes: &[u8]) -> Option<String>;
+
+    /// The time now.
+    fn now(&self) -> Timestamp;
 }
 
 /// What a handler works with: the connection's settings and credential, and a way out.
@@ -105,6 +128,21 @@ impl<'a> ExecutionContext<'a> {
     /// connection's alone. A reply is of at most 10 MiB, and comes within 15 s or not at all.
     pub async fn fetch(&self, request: Request) -> Result<Response> {
         self.wire.send(request).await
+    }
+
+    /// Sends a request whose redirects the handler looks at itself.
+    pub async fn fetch_once(&self, request: Request) -> Result<Response> {
+        self.wire.send_once(request).await
+    }
+
+    /// Bytes as text, by the name of their character encoding.
+    pub fn decode(&self, label: &str, bytes: &[u8]) -> Option<String> {
+        self.wire.decode(label, bytes)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.wire.now()
     }
 
     /// GETs a URL.

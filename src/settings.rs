@@ -42,6 +42,11 @@ pub const EVENTS_PER_MINUTE: &str = "PATCHBAY_EVENTS_PER_MINUTE";
 pub const DAILY_ROWS: &str = "PATCHBAY_DAILY_ROWS";
 /// Values of KV that may be written per day (UTC) before deliveries that need one are put off.
 pub const DAILY_KV_WRITES: &str = "PATCHBAY_DAILY_KV_WRITES";
+/// Requests to the outside and statements that one tick of cron may make for polls.
+pub const SUBREQUESTS: &str = "PATCHBAY_SUBREQUESTS";
+
+/// The free plan's limit. The paid plan's is 1,000 statements and 10,000 requests.
+const FREE_SUBREQUESTS: usize = 50;
 
 /// Longest that [`KEEP_REJECTED_HOURS`] can be.
 const MAX_KEEP_HOURS: u32 = 72;
@@ -88,6 +93,12 @@ pub fn max_body_bytes(host: &dyn Host) -> usize {
     text(host, MAX_BODY_BYTES)
         .and_then(|v| v.parse().ok())
         .unwrap_or(DEFAULT_MAX_BODY)
+}
+
+/// What one tick of cron may ask of the outside: the platform's limit of the account's plan.
+pub fn subrequests(host: &dyn Host) -> usize {
+    let set = text(host, SUBREQUESTS).and_then(|v| v.parse().ok());
+    set.filter(|n| (20..=10_000).contains(n)).unwrap_or(FREE_SUBREQUESTS)
 }
 
 /// Hours for which refused requests are kept for a release; 0, the default, keeps none.

@@ -266,6 +266,8 @@ fn environment() -> &'static Environment<'static> {
         env.add_filter("from_base64", from_base64);
         env.add_filter("objects", objects);
         env.add_filter("with", with);
+        env.add_filter("pointer", pointer);
+        env.add_filter("flatten", flatten);
         env.add_test("containing", containing);
         env
     })
@@ -417,6 +419,38 @@ fn path(value: &str) -> std::result::Result<minijinja::Value, minijinja::Error> 
     Ok(minijinja::Value::from_safe_string(encoded.join("/")))
 }
 
+/// The filter `pointer`: what a JSON pointer (RFC 6901) names in a value; the value itself where there is no pointer.
+fn pointer(value: minijinja::Value, pointer: minijinja::Value) -> minijinja::Value {
+    let mut at = value;
+    for part in pointer.as_str().unwrap_or_default().split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let found = match name.parse::<usize>() {
+            Ok(index) if at.kind() == minijinja::value::ValueKind::Seq => at.get_item_by_index(index),
+            _ => at.get_attr(&name),
+        };
+        at = found.unwrap_or(minijinja::Value::UNDEFINED);
+    }
+    at
+}
+
+/// The filter `flatten`: the members of this name of a list's elements, as one list; what is itself a list gives its
+/// elements. Nothing and null give an empty list.
+fn flatten(value: minijinja::Value, name: &str) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    use minijinja::value::ValueKind::{None, Seq, Undefined};
+    let mut all: Vec<minijinja::Value> = Vec::new();
+    if !matches!(value.kind(), None | Undefined) {
+        for element in value.try_iter()? {
+            let found = element.get_attr(name)?;
+            match found.kind() {
+                Seq => all.extend(found.try_iter()?),
+                None | Undefined => {}
+                _ => all.push(found),
+            }
+        }
+    }
+    Ok(all.into())
+}
+
 /// The test `containing`: whether a text holds another, for `selectattr`; anything else does not.
 fn containing(value: &minijinja::Value, part: &str) -> bool {
     value.as_str().is_some_and(|text| text.contains(part))
@@ -451,6 +485,14 @@ mod tests {
             ("{{ {'a': {'b': 1}} }}", json!({"a": {"b": 1}})),
             ("{{ n }}{{ n }}", json!("77")),
             ("{% if %}", json!("{% if %}")),
+            ("{{ o | pointer('/list/1') }}", json!(2)),
+            ("{{ o | pointer('/list/2') }}", Value::Null),
+            ("{{ o | pointer('/none/deeper/x') }}", Value::Null),
+            ("{{ n | pointer(missing) }}", json!(7)),
+            ("{{ s | pointer('') }}", json!("a b/c")),
+            ("{{ [{'a': [1, 2]}, {}, {'a': 3}] | flatten('a') }}", json!([1, 2, 3])),
+            ("{{ missing | flatten('a') }}", json!([])),
+            ("{{ [n] + ([1] if missing else []) }}", json!([7])),
         ];
         for (source, expected) in cases {
             assert_eq!(Template::new(source).value(&scope()), Ok(expected), "{source}");

@@ -573,7 +573,11 @@ fn cron_uses_a_refresh_token_before_it_ends_of_idleness() {
         .on(Method::Get, "https://api.airtable.com/v0/meta/whoami", |_| {
             json_reply(200, json!({"id": "usr1"}))
         });
-    let (_, made) = world.api(Method::Post, "/api/v1/connections", &json!({"integration": "airtable"}));
+    let (_, made) = world.api(
+        Method::Post,
+        "/api/v1/connections",
+        &json!({"integration": "airtable", "auth": "oauth2"}),
+    );
     let of = format!(
         "/api/v1/connections/{}",
         made["id"].as_str().unwrap_or_else(|| panic!("{made}"))

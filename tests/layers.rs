@@ -13,22 +13,24 @@ const LAYERS: [&[&str]; 7] = [
         "credential",
         "oauth",
         "action",
+        "poll",
         "delivery",
         "settings",
     ],
     &["registry", "manifest", "template", "store", "markup", "sdk"],
     &["ports", "trace", "problem", "schema"],
-    &["http", "secret", "time", "id", "error"],
+    &["http", "secret", "time", "interval", "id", "error"],
 ];
 
 /// Uses against the order, each with its reason.
-const ALLOWED: [(&str, &str, &str); 3] = [
+const ALLOWED: [(&str, &str, &str); 4] = [
     (
         "store",
         "credential",
         "a row's secrets are sealed where the row is made",
     ),
     ("store", "event", "what is stored is a draft"),
+    ("store", "poll", "what is stored is how far a poll has come"),
     ("id", "ports", "ids are made of the host's clock and randomness"),
 ];
 

@@ -63,6 +63,18 @@ fn world_of_theirs() -> (World, BTreeMap<&'static str, String>) {
            created_at, updated_at)
          VALUES ('{run}', 'f', 0, 'github', '{THEIRS}', 'a', '{{}}', 'succeeded', 0, '[]', 0, 0)"
     ));
+    let poll = made(
+        "/api/v1/polls",
+        json!({"integration": "rss-reader", "trigger": "new_entries", "owner": THEIRS,
+               "inputs": {"feeds": ["https://theirs.example.com/feed"]}}),
+    );
+    let subscription = format!("sub_{}", "0".repeat(26));
+    world.sql.write(&format!(
+        "INSERT INTO poll (id, kind, name, integration, part, owner, inputs, interval_ms, backfill, state, deaths, failures,
+           items_seen, progress, seen, created_at, updated_at)
+         VALUES ('{subscription}', 'subscription', 'theirs', 'airtable', 'webhook', '{THEIRS}', '{{}}', 1, 0, 'active', 0, 0, 0,
+           '{{}}', '{{}}', 0, 0)"
+    ));
     let first = |path: &str| {
         let (_, list) = world.api(Method::Get, path, &Value::Null);
         list.pointer("/data/0/id").and_then(Value::as_str).unwrap().to_owned()
@@ -76,6 +88,8 @@ fn world_of_theirs() -> (World, BTreeMap<&'static str, String>) {
         ("replays", id(&replay)),
         ("deliveries", first("/api/v1/deliveries")),
         ("runs", run),
+        ("polls", id(&poll)),
+        ("subscriptions", subscription),
     ]);
     (world, rows)
 }

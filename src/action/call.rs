@@ -112,6 +112,19 @@ pub fn authorise(
     check_credentialed(ports, manifest, credential, &request.url)
 }
 
+/// Sends a request with the account's credential, if it may go there. A redirect is the reply.
+pub async fn send_once(
+    ports: &Ports<'_>,
+    manifest: &Manifest,
+    credential: &Credential,
+    access: Option<&Secret>,
+    request: &Request,
+) -> Result<Outcome> {
+    let mut outgoing = request.clone();
+    authorise(ports, manifest, credential, access, &mut outgoing)?;
+    Ok(fetch(ports, outgoing, LIMITS.timeout_ms).await)
+}
+
 async fn fetch(ports: &Ports<'_>, request: Request, timeout_ms: u32) -> Outcome {
     let limits = Limits { timeout_ms, ..LIMITS };
     match ports.fetch.send(request, limits).await {

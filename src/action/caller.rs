@@ -109,11 +109,32 @@ impl Caller<'_> {
         names: &Names<'_>,
         from: Option<&Value>,
     ) -> Result<Tried<Answer>> {
+        self.tried(exchange, names, from, exchange.pagination.map_or(1, |p| p.max_pages))
+            .await
+    }
+
+    /// Asks for one page: the first, or the one that an earlier [`Answer::next`] names.
+    pub async fn attempt_page(
+        &self,
+        exchange: Exchange<'_>,
+        names: &Names<'_>,
+        from: Option<&Value>,
+    ) -> Result<Tried<Answer>> {
+        self.tried(exchange, names, from, 1).await
+    }
+
+    async fn tried(
+        &self,
+        exchange: Exchange<'_>,
+        names: &Names<'_>,
+        from: Option<&Value>,
+        most: u32,
+    ) -> Result<Tried<Answer>> {
         let own = [self.credential.base_url.clone()];
         let mut last = None;
         for base_url in own.iter().chain(exchange.fallback_urls) {
             let base_url = base_url.trim_end_matches('/');
-            match self.pages(exchange, names, from, base_url).await? {
+            match self.pages(exchange, names, from, base_url, most).await? {
                 Tried::Again(again) if matches!(again.cause, Cause::Timeout | Cause::Temporary) => {
                     last = Some(Tried::Again(again));
                 }
@@ -165,6 +186,7 @@ impl Caller<'_> {
         names: &Names<'_>,
         from: Option<&Value>,
         base_url: &str,
+        most: u32,
     ) -> Result<Tried<Answer>> {
         let mut page = from.cloned().unwrap_or_else(first_page);
         let mut items = Vec::new();
@@ -197,7 +219,7 @@ impl Caller<'_> {
             pages += 1;
             let next = next_page(pagination, &page, &parts, found.len(), &request.url, &scope)?;
             items.extend(found);
-            let over = items.len() >= pagination.max_items || pages >= pagination.max_pages;
+            let over = items.len() >= pagination.max_items || pages >= most;
             match next {
                 Some(next) if !over => page = next,
                 next => {
@@ -313,11 +335,26 @@ impl Caller<'_> {
         if let Some(again) = self.held_back(&request.url).await? {
             return Err(self.error_of(&again));
         }
-        let access = match &self.manifest.auth {
-            Some(auth) => token::fresh(self.ports, self.manifest, auth, self.credential, None).await?,
-            None => None,
-        };
-        match self.send(request, access.as_ref()).await? {
+        let access = self.access().await?;
+        self.reply(self.send(request, access.as_ref()).await?)
+    }
+
+    /// The same, without following a redirect.
+    pub async fn raw_once(&self, request: &Request) -> Result<Response> {
+        let access = self.access().await?;
+        let outcome = call::send_once(self.ports, self.manifest, self.credential, access.as_ref(), request).await?;
+        self.reply(outcome)
+    }
+
+    async fn access(&self) -> Result<Option<crate::secret::Secret>> {
+        match &self.manifest.auth {
+            Some(auth) => token::fresh(self.ports, self.manifest, auth, self.credential, None).await,
+            None => Ok(None),
+        }
+    }
+
+    fn reply(&self, outcome: Outcome) -> Result<Response> {
+        match outcome {
             Outcome::Reply(reply) => Ok(reply),
             Outcome::Lost(FetchError::Timeout) => {
                 Err(Error::Timeout(format!("{} did not answer in time", self.manifest.name)))

@@ -6,6 +6,7 @@ use super::retry::{Again, Cause};
 use crate::error::{Error, Result};
 use crate::http::{Method, Request, Response};
 use crate::sdk::{ActionHandler, ExecutionContext, Wire};
+use crate::time::Timestamp;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::cell::Cell;
@@ -39,6 +40,21 @@ impl Wire for Sender<'_> {
             self.changed.set(true);
         }
         self.caller.raw(&request).await
+    }
+
+    async fn send_once(&self, request: Request) -> Result<Response> {
+        if !matches!(request.method, Method::Get | Method::Head) {
+            self.changed.set(true);
+        }
+        self.caller.raw_once(&request).await
+    }
+
+    fn decode(&self, label: &str, bytes: &[u8]) -> Option<String> {
+        self.caller.ports.host.decode(label, bytes)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.caller.ports.host.now()
     }
 }
 

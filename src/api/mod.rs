@@ -19,6 +19,7 @@ mod invite;
 mod keys;
 mod limit;
 mod operations;
+mod polls;
 mod principal;
 mod problems;
 mod rejections;
@@ -28,6 +29,7 @@ pub mod route;
 mod runs;
 mod sign_in;
 mod strict;
+mod subscriptions;
 
 use crate::error::{Error, Result};
 use crate::http::{Head, Method, Response};
@@ -197,6 +199,17 @@ async fn answer(call: &Call<'_>) -> Result<Response> {
         Route::DeleteAccountLink => account_links::delete(call).await,
         Route::ListEncryptionKeys => encryption_keys::list(call).await,
         Route::RotateEncryptionKeys => encryption_keys::rotate(call).await,
+        Route::CreatePoll => polls::create(call).await,
+        Route::ListPolls => polls::list(call).await,
+        Route::ShowPoll => polls::show(call).await,
+        Route::ChangePoll => polls::change(call).await,
+        Route::DeletePoll => polls::delete(call).await,
+        Route::RunPoll => polls::run(call).await,
+        Route::CreateSubscription => subscriptions::create(call).await,
+        Route::ListSubscriptions => subscriptions::list(call).await,
+        Route::ShowSubscription => subscriptions::show(call).await,
+        Route::DeleteSubscription => subscriptions::delete(call).await,
+        Route::RenewSubscription => subscriptions::renew(call).await,
     }
 }
 

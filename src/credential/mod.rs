@@ -69,7 +69,19 @@ impl Credential {
 
     /// From the Worker's own settings: what deliveries on the app-level route are answered with.
     pub fn of_app(manifest: &Manifest, account: Option<String>, host: &dyn Host) -> Result<Self> {
-        let auth = auth(manifest)?;
+        let Some(auth) = &manifest.auth else {
+            // Whatever asks such a service names the whole address.
+            let config = Value::Object(Map::new());
+            return Ok(Self {
+                source: format!("app:{}", manifest.name),
+                base_url: base_url(manifest, &config, host).unwrap_or_default(),
+                config,
+                secrets: BTreeMap::new(),
+                account,
+                grant: None,
+                answered: Cell::default(),
+            });
+        };
         let secret_fields: Vec<&str> = auth.secret_fields().collect();
         let mut config = Map::new();
         let mut secrets = BTreeMap::new();

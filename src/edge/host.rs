@@ -37,6 +37,12 @@ impl Host for Runtime {
         js::get(&self.env, name).as_string()
     }
 
+    /// With the platform's own tables. A name that it does not know throws.
+    fn decode(&self, label: &str, bytes: &[u8]) -> Option<String> {
+        let decoder = web_sys::TextDecoder::new_with_label(label).ok()?;
+        decoder.decode_with_u8_array(bytes).ok()
+    }
+
     fn log(&self, line: &Value) {
         log(line);
     }

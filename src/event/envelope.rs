@@ -1,5 +1,6 @@
 //! Events as CloudEvents 1.0 in JSON: what subscribers and the API's readers see.
 
+use crate::id::{self, Kind};
 use crate::store::event::Event;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +46,9 @@ pub fn data(event: &Event, body: &Value, payload: &[u8]) -> [(String, Value); 2]
 
 /// A URI reference that names where the event came in.
 fn source(event: &Event) -> String {
+    if id::is(Kind::Poll, &event.source) {
+        return format!("/api/v1/polls/{}", event.source);
+    }
     match &event.connection_id {
         Some(connection) => format!("/api/integration/{}/events/{connection}", event.service),
         None => format!("/api/integration/{}/events", event.service),

@@ -38,7 +38,8 @@ impl Hub<'_> {
         let mut found = self.ports.sql.batch(statements).await?.into_iter();
         let mut next = || found.next().unwrap_or_default();
         let mut text = Text::default();
-        text.waiting(&[("event", next()), ("delivery", next()), ("run", next())], now);
+        let kinds = ["event", "delivery", "run", "poll"].map(|kind| (kind, next()));
+        text.waiting(&kinds, now);
         text.recent(
             "patchbay_recent_events",
             "Events accepted in the last five minutes.",

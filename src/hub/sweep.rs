@@ -2,6 +2,8 @@
 
 use super::sign_in;
 use super::{Hub, Woken};
+use crate::poll::budget::Meter;
+use crate::settings;
 use crate::store::{connect_link, delivery, event, idempotency, oauth_state, replay, run, token};
 use crate::time::MINUTE;
 use futures_util::future::join_all;
@@ -15,9 +17,17 @@ const PER_KIND: i64 = 100;
 const BY_ITSELF: usize = 10;
 
 impl Hub<'_> {
+    /// What cron does: the sweep, then the polls with what is left of the tick's budget.
+    pub async fn tick(&self) {
+        let meter = Meter::counting(self.ports, settings::subrequests(self.ports.host));
+        let hub = Hub::new(meter.ports());
+        hub.sweep().await;
+        hub.poll_due(&meter).await;
+    }
+
     /// Wakes what is due and was not woken: a lost queue message, a worker that died, a wait longer than a queue holds.
     /// Waking what is on its way already does no harm.
-    pub async fn tick(&self) {
+    async fn sweep(&self) {
         let now = self.ports.host.now();
         let mut statements = vec![
             event::due(now, PER_KIND),

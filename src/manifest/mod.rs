@@ -8,8 +8,10 @@ pub mod conversation;
 pub mod import;
 pub mod limit;
 pub mod oauth2;
+pub mod poll;
 pub mod request;
 pub mod response;
+pub mod subscription;
 pub mod webhook;
 
 use crate::error::{Error, Result};
@@ -18,10 +20,12 @@ use action::Action;
 use auth::Auth;
 use conversation::Conversation;
 use limit::RateLimit;
+use poll::PollingTrigger;
 use response::Replies;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use subscription::Subscription;
 use webhook::Webhook;
 
 /// Everything that the hub knows of a service.
@@ -63,12 +67,15 @@ pub struct Manifest {
     /// How replies to actions are read, unless an action says otherwise.
     #[serde(default)]
     pub replies: Replies,
-    /// What is asked for regularly.
-    #[serde(default)]
-    pub polling_triggers: BTreeMap<String, PollingTrigger>,
     /// What can be asked of the service.
     #[serde(default)]
     pub actions: BTreeMap<String, Action>,
+    /// Lists of the service that are asked from time to time; what is new in them becomes events.
+    #[serde(default)]
+    pub polling_triggers: BTreeMap<String, PollingTrigger>,
+    /// What the service must be asked for, again and again, before it sends webhooks.
+    #[serde(default)]
+    pub subscriptions: BTreeMap<String, Subscription>,
 }
 
 impl Manifest {
@@ -101,6 +108,12 @@ impl Manifest {
         }
         self.replies.check("/replies")?;
         self.check_schemas()?;
+        for (name, trigger) in &self.polling_triggers {
+            trigger.check(&format!("/polling_triggers/{name}"))?;
+        }
+        for (name, subscription) in &self.subscriptions {
+            subscription.check(&format!("/subscriptions/{name}"))?;
+        }
         self.actions
             .iter()
             .try_for_each(|(name, action)| action.check(&format!("/actions/{name}")))
@@ -116,6 +129,19 @@ impl Manifest {
             sound(format!("/actions/{name}/input_schema"), &action.input_schema)?;
             sound(format!("/actions/{name}/output_schema"), &action.output_schema)?;
         }
+        for (name, trigger) in &self.polling_triggers {
+            sound(format!("/polling_triggers/{name}/input_schema"), &trigger.input_schema)?;
+            sound(
+                format!("/polling_triggers/{name}/output_schema"),
+                &trigger.output_schema,
+            )?;
+        }
+        for (name, subscription) in &self.subscriptions {
+            sound(
+                format!("/subscriptions/{name}/input_schema"),
+                &subscription.input_schema,
+            )?;
+        }
         Ok(())
     }
 
@@ -126,25 +152,24 @@ impl Manifest {
             .ok_or_else(|| Error::MethodNotFound(name.to_owned()))
     }
 
+    /// The polling trigger of this name.
+    pub fn trigger(&self, name: &str) -> Result<&PollingTrigger> {
+        self.polling_triggers
+            .get(name)
+            .ok_or_else(|| Error::NotFound(format!("polling trigger `{name}` in the integration `{}`", self.name)))
+    }
+
+    /// The subscription of this name.
+    pub fn subscription(&self, name: &str) -> Result<&Subscription> {
+        self.subscriptions
+            .get(name)
+            .ok_or_else(|| Error::NotFound(format!("subscription `{name}` in the integration `{}`", self.name)))
+    }
+
     /// The name of a setting of this service: `<SERVICE>_<WHAT>`, `-` as `_`.
     pub fn setting(&self, what: &str) -> String {
         format!("{}_{what}", self.name.replace('-', "_").to_ascii_uppercase())
     }
-}
-
-/// Something that is asked for regularly, as source 002 describes it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-pub struct PollingTrigger {
-    /// What it finds, for people.
-    pub description: String,
-    /// How often, as `5m`.
-    pub polling_interval: String,
-    /// JSON Schema of the inputs.
-    pub input_schema: Schema,
-    /// JSON Schema of what it finds.
-    pub output_schema: Schema,
 }
 
 /// A JSON Schema inside a manifest.

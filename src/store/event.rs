@@ -1,5 +1,6 @@
 //! The table `event`: what was accepted, and the outbox of what is to be dispatched.
 
+use super::poll::Poll;
 use super::{optional_json_text, truth};
 use crate::error::{Error, Result};
 use crate::event::EventDraft;
@@ -273,6 +274,74 @@ async fn insert_items(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventD
         }));
     }
     Ok(stored)
+}
+
+const INSERT_POLLED: &str = "-- event::of_poll
+INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
+  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload)
+SELECT value ->> 'id', ?1, value ->> 'delivery_id', ?2, ?3, ?4, value ->> 'type', value ->> 'subject',
+  value ->> 'account', value ->> 'occurred_at', ?5, ?6, 'application/json', '{}', 'pending', ?5, 0, value ->> 'size',
+  value ->> 'payload_key', value ->> 'payload'
+FROM json_each(?7) WHERE EXISTS (SELECT 1 FROM poll WHERE id = ?1 AND lease_by = ?8)
+ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
+
+/// The statements that store what a poll found, as long as `holder` has the claim on it: they belong into the batch
+/// that moves the poll's cursor. What is too large for a row goes beside it before that.
+pub async fn of_poll(
+    ports: &Ports<'_>,
+    poll: &Poll,
+    holder: &str,
+    trace_id: &str,
+    drafts: &[EventDraft],
+) -> Result<Vec<Stmt>> {
+    let mut chunks: Vec<Vec<Value>> = Vec::new();
+    let mut room = 0;
+    // Ids of one moment are in no order; lists of events are, and so is what was found.
+    let mut ids: Vec<String> = drafts.iter().map(|_| id::new(Kind::Event, ports.host)).collect();
+    ids.sort();
+    for (draft, id) in drafts.iter().zip(ids) {
+        let payload = draft.item.clone().unwrap_or_default();
+        let size = payload.len();
+        let (payload_key, payload) = place(ports, payload.into_bytes()).await?;
+        let payload = match payload {
+            Param::Text(text) => Value::String(text),
+            _ => Value::Null,
+        };
+        let item = json!({
+            "id": id,
+            "delivery_id": draft.delivery_id,
+            "type": format!("{}.{}", poll.integration, draft.kind),
+            "subject": draft.subject,
+            "account": draft.account,
+            "occurred_at": draft.occurred_at,
+            "size": size,
+            "payload_key": payload_key,
+            "payload": payload,
+        });
+        if room < size || chunks.is_empty() {
+            chunks.push(Vec::new());
+            room = MAX_CHUNK;
+        }
+        room = room.saturating_sub(size);
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(item);
+        }
+    }
+    let now = ports.host.now();
+    let statements = chunks.into_iter().map(|chunk| {
+        let params = [
+            poll.id.as_str().into(),
+            poll.integration.as_str().into(),
+            poll.connection_id.as_deref().into(),
+            poll.owner.as_deref().into(),
+            now.into(),
+            trace_id.into(),
+            Value::Array(chunk).to_string().into(),
+            holder.into(),
+        ];
+        Stmt::new(INSERT_POLLED, params)
+    });
+    Ok(statements.collect())
 }
 
 /// The events that the same deliveries became before.

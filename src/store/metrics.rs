@@ -10,7 +10,7 @@ pub const CAP: i64 = 1_000;
 pub const BUCKETS: [i64; 7] = [100, 500, 1_000, 5_000, 60_000, 600_000, 3_600_000];
 
 /// What waits: how many, up to a cap, and since when the oldest one is due. From the partial indexes.
-pub fn waiting() -> [Stmt; 3] {
+pub fn waiting() -> [Stmt; 4] {
     let events = "-- metrics::events_waiting
 SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM event WHERE state = 'pending' ORDER BY due_at
   LIMIT 1000)";
@@ -20,7 +20,10 @@ SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM delive
     let runs = "-- metrics::runs_waiting
 SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM run WHERE status IN ('pending', 'running')
   ORDER BY due_at LIMIT 1000)";
-    [events, deliveries, runs].map(|sql| Stmt::new(sql, []))
+    let polls = "-- metrics::polls_waiting
+SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM poll WHERE due_at IS NOT NULL ORDER BY due_at
+  LIMIT 1000)";
+    [events, deliveries, runs, polls].map(|sql| Stmt::new(sql, []))
 }
 
 /// How many of the last events came by each service, of those with ids from `from` on and at most [`CAP`].

@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod key;
 pub mod metrics;
 pub mod oauth_state;
+pub mod poll;
 pub mod rate;
 pub mod rejection;
 pub mod replay;
@@ -28,7 +29,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 /// The version of the tables that this code was written for; `meta.schema_version` must be the same.
-pub const SCHEMA_VERSION: &str = "10";
+pub const SCHEMA_VERSION: &str = "11";
 
 /// What the database says of itself, or none if it has no tables yet.
 pub async fn schema_version(ports: &Ports<'_>) -> Result<Option<String>> {

@@ -29,6 +29,8 @@ export async function startHub(settings = {}, { migrated = true } = {}) {
     ...client(url.origin, secrets.PATCHBAY_ADMIN_TOKEN),
     /** What cron does each minute. */
     tick: () => server.getWorker().scheduled({ cron: '* * * * *' }),
+    /** The Worker's bindings. */
+    env: () => server.getWorker().getEnv(),
     /** The lines that the Worker has logged so far. */
     logs: () => server.getLogs().map(({ message }) => message),
     async close() {

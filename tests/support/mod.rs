@@ -369,6 +369,10 @@ impl Host for Machine {
     fn var(&self, name: &str) -> Option<String> {
         self.vars.borrow().get(name).cloned()
     }
+    fn decode(&self, label: &str, bytes: &[u8]) -> Option<String> {
+        let encoding = encoding_rs::Encoding::for_label(label.as_bytes())?;
+        Some(encoding.decode(bytes).0.into_owned())
+    }
     fn log(&self, line: &Value) {
         self.lines.borrow_mut().push(line.clone());
     }

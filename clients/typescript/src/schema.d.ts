@@ -828,6 +828,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/polls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List polls */
+        get: operations["listPolls"];
+        put?: never;
+        /** Make a poll */
+        post: operations["createPoll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/polls/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One poll and its health */
+        get: operations["showPoll"];
+        put?: never;
+        post?: never;
+        /** Forget a poll */
+        delete: operations["deletePoll"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a poll
+         * @description A run that is on its way stores nothing, and is run again.
+         */
+        patch: operations["changePoll"];
+        trace?: never;
+    };
+    "/api/v1/polls/{id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a poll now */
+        post: operations["runPoll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/rejections": {
         parameters: {
             query?: never;
@@ -950,6 +1007,62 @@ export interface paths {
         get: operations["showRun"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/subscriptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List subscriptions */
+        get: operations["listSubscriptions"];
+        put?: never;
+        /**
+         * Subscribe at a service
+         * @description `last_error` says if the service refused it for now; it is then tried again.
+         */
+        post: operations["createSubscription"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/subscriptions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One subscription and its health */
+        get: operations["showSubscription"];
+        put?: never;
+        post?: never;
+        /** End a subscription at the service, and forget it */
+        delete: operations["deleteSubscription"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/subscriptions/{id}/renew": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Renew a subscription now */
+        post: operations["renewSubscription"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1951,10 +2064,134 @@ export interface components {
             owner?: string | null;
             scopes: components["schemas"]["Scope"][];
         };
+        NewPoll: {
+            /**
+             * @description Items of the first run that become events.
+             * @default 0
+             */
+            backfill?: number;
+            /** @description Whose credential asks; or `integration`, where none is needed. */
+            connection_id?: string | null;
+            /** @description As the trigger's `input_schema` says. */
+            inputs?: Record<string, never>;
+            integration?: string | null;
+            /** @description `30s` to `30d`. */
+            interval?: string | null;
+            name?: string | null;
+            owner?: string | null;
+            trigger: string;
+        };
         NewReplay: {
             /** @default false */
             dry_run?: boolean;
             filter: components["schemas"]["ReplayFilter"];
+        };
+        NewSubscription: {
+            connection_id: string;
+            /** @description As the subscription's `input_schema` says. */
+            inputs?: Record<string, never>;
+            name?: string | null;
+            subscription: string;
+        };
+        Poll: {
+            backfill: number;
+            /** @description Whether the list is not yet read to its end. */
+            catching_up: boolean;
+            connection_id: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            failing_since: string | null;
+            /** @description Failed runs in a row. */
+            failures: number;
+            id: string;
+            ids_known: number;
+            inputs: Record<string, never>;
+            integration: string;
+            /** @description As `5m`. */
+            interval: string;
+            /** @description Items that became events. */
+            items_seen: number;
+            /** @description How late it is. */
+            lag_s: number | null;
+            last_error: components["schemas"]["RunError"] | null;
+            /**
+             * Format: date-time
+             * @description When the last complete look began.
+             */
+            last_poll_ts: string | null;
+            /** Format: date-time */
+            last_run_at: string | null;
+            name: string;
+            /**
+             * Format: date-time
+             * @description Null: not until somebody runs it.
+             */
+            next_due_at: string | null;
+            owner: string | null;
+            running: boolean;
+            /** @enum {unknown} */
+            state: "active" | "paused" | "needs_attention";
+            /** @description One of the manifest's `polling_triggers`. */
+            trigger: string;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        PollChange: {
+            interval?: string | null;
+            name?: string | null;
+            paused?: boolean | null;
+        };
+        PollPage: {
+            data: components["schemas"]["Poll"][];
+            /** @description Null at the end. */
+            next_cursor: string | null;
+        };
+        PollRun: {
+            backfill: number;
+            /** @description Whether the list is not yet read to its end. */
+            catching_up: boolean;
+            connection_id: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            failing_since: string | null;
+            /** @description Failed runs in a row. */
+            failures: number;
+            id: string;
+            ids_known: number;
+            inputs: Record<string, never>;
+            integration: string;
+            /** @description As `5m`. */
+            interval: string;
+            /** @description Items that became events. */
+            items_seen: number;
+            /** @description How late it is. */
+            lag_s: number | null;
+            last_error: components["schemas"]["RunError"] | null;
+            /**
+             * Format: date-time
+             * @description When the last complete look began.
+             */
+            last_poll_ts: string | null;
+            /** Format: date-time */
+            last_run_at: string | null;
+            name: string;
+            /** @description What this run found. */
+            new_items: number;
+            /**
+             * Format: date-time
+             * @description Null: not until somebody runs it.
+             */
+            next_due_at: string | null;
+            owner: string | null;
+            running: boolean;
+            /** @enum {unknown} */
+            state: "active" | "paused" | "needs_attention";
+            /** @description One of the manifest's `polling_triggers`. */
+            trigger: string;
+            /** Format: date-time */
+            updated_at: string;
         };
         /** @description An error, as RFC 9457 writes it. It never holds a secret, or the signature that was expected. */
         Problem: {
@@ -2174,6 +2411,12 @@ export interface components {
             reason: string | null;
             status: number | null;
         };
+        RunError: {
+            /** Format: date-time */
+            at: string;
+            code: string;
+            detail: string;
+        };
         RunPage: {
             data: components["schemas"]["Run"][];
             /** @description Null at the end. */
@@ -2227,6 +2470,37 @@ export interface components {
             integrationInstanceId: string;
             /** @constant */
             status: "SUCCESS";
+        };
+        Subscription: {
+            connection_id: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string | null;
+            /** Format: date-time */
+            failing_since: string | null;
+            failures: number;
+            id: string;
+            inputs: Record<string, never>;
+            integration: string;
+            last_error: components["schemas"]["RunError"] | null;
+            name: string;
+            /** Format: date-time */
+            next_renewal_at: string | null;
+            owner: string | null;
+            /** Format: date-time */
+            renewed_at: string | null;
+            /** @description What the service calls it. */
+            service_id: string | null;
+            /** @enum {unknown} */
+            state: "active" | "needs_attention";
+            /** @description One of the manifest's `subscriptions`. */
+            subscription: string;
+        };
+        SubscriptionPage: {
+            data: components["schemas"]["Subscription"][];
+            /** @description Null at the end. */
+            next_cursor: string | null;
         };
     };
     responses: {
@@ -4916,6 +5190,223 @@ export interface operations {
             503: components["responses"]["TEMPORARY_ERROR"];
         };
     };
+    listPolls: {
+        parameters: {
+            query?: {
+                connection_id?: string;
+                state?: "active" | "paused" | "needs_attention";
+                /** @description Rows of a page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next_cursor` of the page before, of the same list with the same filters. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page, newest first. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PollPage"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    createPoll: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "inputs": {
+                 *         "feeds": [
+                 *           "https://blog.example.com/feed.xml"
+                 *         ]
+                 *       },
+                 *       "integration": "rss-reader",
+                 *       "trigger": "new_entries"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewPoll"];
+            };
+        };
+        responses: {
+            /** @description It runs at the next tick. */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Poll"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    showPoll: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The poll. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Poll"];
+                };
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    deletePoll: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its events stay. */
+            204: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    changePoll: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "interval": "1h"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PollChange"];
+            };
+        };
+        responses: {
+            /** @description The poll. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Poll"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    runPoll: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It has run. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PollRun"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
     listRejections: {
         parameters: {
             query?: {
@@ -5140,6 +5631,180 @@ export interface operations {
             401: components["responses"]["AUTHENTICATION_ERROR"];
             403: components["responses"]["FORBIDDEN"];
             404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    listSubscriptions: {
+        parameters: {
+            query?: {
+                connection_id?: string;
+                state?: "active" | "needs_attention";
+                /** @description Rows of a page. */
+                limit?: components["parameters"]["limit"];
+                /** @description The `next_cursor` of the page before, of the same list with the same filters. */
+                cursor?: components["parameters"]["cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page, newest first. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SubscriptionPage"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    createSubscription: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "connection_id": "con_01KANAR9G26P0AXG2ZF9HZ9QEZ",
+                 *       "inputs": {
+                 *         "base": "appExample"
+                 *       },
+                 *       "subscription": "webhook"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewSubscription"];
+            };
+        };
+        responses: {
+            /** @description It is kept alive from now on. */
+            201: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Subscription"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    showSubscription: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The subscription. */
+            200: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Subscription"];
+                };
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    deleteSubscription: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is forgotten. */
+            204: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+        };
+    };
+    renewSubscription: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the request safe to repeat: the same key with the same body gives the stored reply for 24 hours. */
+                "Idempotency-Key"?: components["parameters"]["idempotencyKey"];
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Replayed"];
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Subscription"];
+                };
+            };
+            400: components["responses"]["VALIDATION_ERROR"];
+            401: components["responses"]["AUTHENTICATION_ERROR"];
+            403: components["responses"]["FORBIDDEN"];
+            404: components["responses"]["NOT_FOUND"];
+            409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["TEMPORARY_ERROR"];
