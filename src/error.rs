@@ -149,11 +149,18 @@ impl Error {
 
     /// A document that is not of the documented shape, with the place where that shows.
     pub fn misread(what: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let inner = error.inner();
+        let mut message = inner.to_string();
+        // Of a misfit the pointer says where it is; the line is that of a text which the caller may never have seen.
+        let line = format!(" at line {} column {}", inner.line(), inner.column());
+        if inner.is_data() && message.ends_with(&line) {
+            message.truncate(message.len() - line.len());
+        }
         Self::Validation {
-            detail: format!("{what} is not as documented: {}", error.inner()),
+            detail: format!("{what} is not as documented: {message}"),
             errors: vec![FieldError {
                 pointer: pointer(error.path()),
-                message: error.inner().to_string(),
+                message,
                 source: Origin::Input,
             }],
         }
