@@ -604,6 +604,14 @@ fn cron_uses_a_refresh_token_before_it_ends_of_idleness() {
     assert_eq!(calls.get(), 2);
     let health = world.api(Method::Get, &format!("{of}/health"), &Value::Null).1;
     assert_eq!(health["status"], "CONNECTED");
+    let reply = world.request(
+        Method::Get,
+        "/metrics",
+        &[("authorization", "Bearer test-admin-token")],
+        b"",
+    );
+    let counted = "patchbay_isolate_refreshed_total{of=\"airtable\"} 1\n";
+    assert!(String::from_utf8_lossy(&reply.body).contains(counted));
 }
 
 #[test]

@@ -375,6 +375,10 @@ fn the_api_changes_pauses_and_forgets_polls() {
         ),
         (json!({"trigger": "new_entries", "inputs": {}}), ""),
         (
+            json!({"integration": "rss-reader", "trigger": "new_entries", "inputs": {"feeds": [FEED]}, "name": " "}),
+            "/name",
+        ),
+        (
             json!({"integration": "github", "trigger": "repository_events", "inputs": {"repo": "o/r"}}),
             "/connection_id",
         ),
@@ -904,6 +908,16 @@ fn ten_thousand_due_polls_are_worked_off_within_the_plan() {
     );
 }
 
+fn metrics(world: &World) -> String {
+    let reply = world.request(
+        Method::Get,
+        "/metrics",
+        &[("authorization", "Bearer test-admin-token")],
+        b"",
+    );
+    String::from_utf8(reply.body).unwrap()
+}
+
 #[test]
 fn a_poll_that_should_have_run_long_ago_is_told_of_once() {
     let world = World::new();
@@ -916,11 +930,20 @@ fn a_poll_that_should_have_run_long_ago_is_told_of_once() {
     world.wait(9 * MINUTE);
     run(world.hub().tick());
     assert_eq!(subjects(&world, "hub.poll.overdue"), Vec::<String>::new());
+    assert!(metrics(&world).contains("patchbay_polls_overdue 0\n"));
     for _ in 0..3 {
         tick(&world);
     }
 
     assert_eq!(subjects(&world, "hub.poll.overdue"), [id]);
+    let shown = metrics(&world);
+    for line in [
+        "patchbay_polls_overdue 1",
+        "patchbay_waiting{kind=\"poll\"} 1",
+        "patchbay_oldest_due_seconds{kind=\"poll\"} 720",
+    ] {
+        assert!(shown.lines().any(|l| l == line), "{line} is not in\n{shown}");
+    }
     assert_eq!(
         world
             .sql

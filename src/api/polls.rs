@@ -1,7 +1,7 @@
 //! `/api/v1/polls`: what is asked from time to time, and how it fares.
 
 use super::Call;
-use super::input::{Query, json_body, missing, ok, path_id, time};
+use super::input::{Query, check_text, json_body, missing, ok, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::{NewPoll, PollChange};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 /// Makes a poll; its first run is at the next tick.
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let mut new: NewPoll = json_body(call).await?;
+    new.name.iter().try_for_each(|name| check_text("/name", name))?;
     if new.connection_id.is_none() {
         new.owner = call.owner_of_new(new.owner)?;
     }
@@ -47,6 +48,7 @@ pub async fn show(call: &Call<'_>) -> Result<Response> {
 pub async fn change(call: &Call<'_>) -> Result<Response> {
     let found = seen(call).await?;
     let change: PollChange = json_body(call).await?;
+    change.name.iter().try_for_each(|name| check_text("/name", name))?;
     let changed = call.hub.change_poll(found, change, call.actor()).await?;
     Ok(ok(&show_poll(call, &changed)))
 }

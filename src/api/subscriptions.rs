@@ -1,7 +1,7 @@
 //! `/api/v1/subscriptions`: what services must be asked for, again and again, before they send webhooks.
 
 use super::Call;
-use super::input::{Query, json_body, missing, ok, path_id, time};
+use super::input::{Query, check_text, json_body, missing, ok, path_id, time};
 use crate::error::Result;
 use crate::http::Response;
 use crate::hub::NewSubscription;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 /// Subscribes; the reply says whether that went well already.
 pub async fn create(call: &Call<'_>) -> Result<Response> {
     let new: NewSubscription = json_body(call).await?;
+    new.name.iter().try_for_each(|name| check_text("/name", name))?;
     let may_use = |owner: Option<&str>| call.sees(owner);
     let made = call.hub.create_subscription(new, &may_use, call.actor()).await?;
     Ok(Response::json(201, &show_subscription(&made)))

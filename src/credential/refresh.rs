@@ -149,7 +149,10 @@ async fn attempt(ports: &Ports<'_>, provider: &Provider<'_>, row: &Connection, h
     let Some(claimed) = token::lease(ports, row, &holder, ports.host.now()).await? else {
         return Ok(Attempt::Busy);
     };
-    match provider.ask(ports, &grant).await {
+    let answer = provider.ask(ports, &grant).await;
+    let counter = if answer.is_ok() { "refreshed" } else { "refresh_failed" };
+    ports.tally.add(counter, &provider.manifest.name, 1);
+    match answer {
         Ok(tokens) => keep(ports, provider, &claimed, held, tokens).await.map(Attempt::Done),
         Err(failure) => failed(ports, provider, &claimed, &holder, failure).await,
     }

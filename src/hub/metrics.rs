@@ -28,6 +28,7 @@ impl Hub<'_> {
         let event = id::first_at(Kind::Event, now + -RECENT);
         let delivery = id::first_at(Kind::Delivery, now + -RECENT);
         let mut statements = metrics::waiting().to_vec();
+        statements.push(metrics::polls(now));
         statements.extend([
             metrics::accepted(&event),
             metrics::deliveries(&delivery),
@@ -40,6 +41,13 @@ impl Hub<'_> {
         let mut text = Text::default();
         let kinds = ["event", "delivery", "run", "poll"].map(|kind| (kind, next()));
         text.waiting(&kinds, now);
+        let [.., (_, polls)] = &kinds;
+        text.single(
+            "patchbay_polls_overdue",
+            "Polls that are late by more than two intervals, and by more than ten minutes; of the longest due 1000.",
+            polls,
+            "overdue",
+        );
         text.recent(
             "patchbay_recent_events",
             "Events accepted in the last five minutes.",
@@ -144,14 +152,18 @@ impl Text {
             ),
         ];
         for (name, help, rows, column) in singles {
-            self.head(name, "gauge", help);
-            self.line(name, &[], number(rows.first(), column));
+            self.single(name, help, rows, column);
         }
+    }
+
+    fn single(&mut self, name: &str, help: &str, rows: &Rows, column: &str) {
+        self.head(name, "gauge", help);
+        self.line(name, &[], number(rows.first(), column));
     }
 
     /// Counters of this isolate alone: another scrape may meet another isolate.
     fn isolate(&mut self, counters: Vec<(&'static str, String, u64)>) {
-        const SHOWN: [(&str, &str); 4] = [
+        const SHOWN: [(&str, &str); 6] = [
             ("rejected", "Deliveries refused, by cause; this isolate alone."),
             (
                 "throttled",
@@ -164,6 +176,14 @@ impl Text {
             (
                 "over_budget",
                 "Deliveries refused because the day's budget was spent; this isolate alone.",
+            ),
+            (
+                "refreshed",
+                "Access tokens that a provider gave anew, by service; this isolate alone.",
+            ),
+            (
+                "refresh_failed",
+                "Refreshes of access tokens that failed, by service; this isolate alone.",
             ),
         ];
         for (name, help) in SHOWN {

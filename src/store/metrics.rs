@@ -1,5 +1,6 @@
 //! Numbers for `/metrics`: from partial indexes, and from bounded parts of what came last.
 
+use crate::poll::schedule;
 use crate::ports::Stmt;
 use crate::time::Timestamp;
 
@@ -10,7 +11,7 @@ pub const CAP: i64 = 1_000;
 pub const BUCKETS: [i64; 7] = [100, 500, 1_000, 5_000, 60_000, 600_000, 3_600_000];
 
 /// What waits: how many, up to a cap, and since when the oldest one is due. From the partial indexes.
-pub fn waiting() -> [Stmt; 4] {
+pub fn waiting() -> [Stmt; 3] {
     let events = "-- metrics::events_waiting
 SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM event WHERE state = 'pending' ORDER BY due_at
   LIMIT 1000)";
@@ -20,10 +21,19 @@ SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM delive
     let runs = "-- metrics::runs_waiting
 SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM run WHERE status IN ('pending', 'running')
   ORDER BY due_at LIMIT 1000)";
-    let polls = "-- metrics::polls_waiting
-SELECT count(*) AS waiting, min(due_at) AS since FROM (SELECT due_at FROM poll WHERE due_at IS NOT NULL ORDER BY due_at
-  LIMIT 1000)";
-    [events, deliveries, runs, polls].map(|sql| Stmt::new(sql, []))
+    [events, deliveries, runs].map(|sql| Stmt::new(sql, []))
+}
+
+// `min` and `max` as in `schedule::overdue_after`, whose bounds come as parameters.
+const POLLS: &str = "-- metrics::polls
+SELECT count(*) AS waiting, min(due_at) AS since,
+  coalesce(sum(due_at <= ?1 - min(max(2 * interval_ms, ?2), ?3)), 0) AS overdue
+FROM (SELECT due_at, interval_ms FROM poll WHERE due_at <= ?1 ORDER BY due_at LIMIT ?4)";
+
+/// Polls that are due, the longest due first and at most [`CAP`], and how many of them are overdue.
+pub fn polls(now: Timestamp) -> Stmt {
+    let (least, most) = (schedule::overdue_after(0), schedule::overdue_after(i64::MAX / 4));
+    Stmt::new(POLLS, [now.into(), least.into(), most.into(), CAP.into()])
 }
 
 /// How many of the last events came by each service, of those with ids from `from` on and at most [`CAP`].
