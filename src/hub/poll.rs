@@ -168,7 +168,18 @@ impl Hub<'_> {
         let found = found.filter(|c| may_use(c.owner.as_deref()));
         let found = found.ok_or_else(|| Error::invalid("/connection_id", "names no connection"))?;
         let integration = self.integration(&found.integration).await?;
-        integration.manifest()?.subscription(&new.subscription)?;
+        let manifest = integration.manifest()?;
+        let subscription = manifest.subscription(&new.subscription)?;
+        // What the service is then to send would be refused.
+        let verifiable = manifest.webhook.is_none()
+            || subscription.create.secret.is_some()
+            || found.open(&self.ports)?.contains_key("webhook_secret");
+        if !verifiable {
+            return Err(Error::invalid(
+                "/connection_id",
+                "has no `webhook_secret`, with which deliveries are verified: set it first",
+            ));
+        }
         let inputs = Value::Object(new.inputs);
         integration.check_subscription_inputs(&new.subscription, &inputs)?;
         let now = self.ports.host.now();

@@ -1,6 +1,6 @@
 //! The table `connection`: accounts at services, their secrets sealed.
 
-use super::{account_link, audit, json_text};
+use super::{account_link, audit, json_text, poll};
 use crate::credential::vault::{KeyRing, Place};
 use crate::error::{Error, Result};
 use crate::ports::{Ports, Stmt, read_row};
@@ -367,6 +367,7 @@ pub async fn delete(ports: &Ports<'_>, c: &Connection, actor: &str, detail: &Val
         Stmt::new(sign_ins, [c.id.as_str().into()]),
         Stmt::new(invitations, [c.id.as_str().into()]),
         account_link::forget_connection(&c.id),
+        poll::forget_connection(&c.id),
         audit::append(ports.host, done),
     ];
     ports.sql.batch(statements).await?;

@@ -264,6 +264,12 @@ pub fn delete(id: &str) -> Stmt {
     Stmt::new("-- poll::delete\nDELETE FROM poll WHERE id = ?1", [id.into()])
 }
 
+/// The statement that forgets what asks with a connection. It reads the whole table, which is bounded by what people made.
+pub fn forget_connection(id: &str) -> Stmt {
+    let sql = "-- poll::forget_connection\nDELETE FROM poll WHERE connection_id = ?1";
+    Stmt::new(sql, [id.into()])
+}
+
 /// One poll.
 pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Poll>> {
     let sql = "-- poll::find\nSELECT * FROM poll WHERE id = ?1";
