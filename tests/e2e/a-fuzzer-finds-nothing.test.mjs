@@ -20,7 +20,7 @@ const SCOPES = ['events:read', 'events:write', 'connections:read', 'connections:
 async function fuzz(token, ...options) {
   assert.ok(program, 'schemathesis is not installed');
   const args = [
-    'run', `${hub.url}/openapi.json`, '--seed', '20261122', '--no-shrink', '--workers', '2', '--warnings', 'off',
+    'run', `${hub.url}/openapi.json`, '--seed', '20261122', '--no-shrink', '--workers', '1', '--warnings', 'off',
     // A valid cursor or a time to come cannot be said in a schema.
     '--exclude-checks', 'positive_data_acceptance',
     // It waits for events that do not come.
