@@ -13,8 +13,10 @@
 mod support;
 
 use patchbay::http::{Headers, Method, Request, Response};
+use patchbay::manifest::limit::ResetUnit;
 use patchbay::ports::FetchError;
 use patchbay::registry;
+use patchbay::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
@@ -330,6 +332,55 @@ fn too_many_requests_are_waited_for_in_every_spelling() {
             "{service}/{file}: {body}"
         );
     }
+}
+
+/// A header's value that says: again in two seconds.
+fn in_two_seconds(unit: ResetUnit, now: i64) -> String {
+    let then = now + 2_000;
+    match unit {
+        ResetUnit::EpochS => (then / 1_000 + 1).to_string(),
+        ResetUnit::EpochMs => then.to_string(),
+        ResetUnit::DeltaS => "2".to_owned(),
+        ResetUnit::DeltaMs => "2000".to_owned(),
+        ResetUnit::Rfc3339 => Timestamp(then).rfc3339(),
+        ResetUnit::Duration => "2s".to_owned(),
+    }
+}
+
+#[test]
+fn too_many_requests_are_waited_for_as_each_services_own_headers_say() {
+    let mut tried = 0;
+    for (service, file, fixture, at, _) in sound() {
+        let manifest = registry::get(&service).unwrap().manifest().unwrap();
+        for limit in manifest.rate_limit.iter().flat_map(|l| &l.headers) {
+            let before = World::new().machine.now.get();
+            let mut headers = BTreeMap::from([(limit.reset.clone(), in_two_seconds(limit.unit, before))]);
+            headers.extend(limit.remaining.iter().map(|name| (name.clone(), "0".to_owned())));
+            let mut spoilt = fixture.clone();
+            let mut refused = spoilt.exchanges[at].clone();
+            refused.reply = Reply {
+                status: 429,
+                headers,
+                body: json!({}),
+            };
+            spoilt.exchanges.insert(at, refused);
+            let wrong = Rc::default();
+            let world = world(&spoilt, &wrong);
+
+            let (status, body) = call(&world, &service, &spoilt);
+
+            assert_eq!(status, 200, "{service}/{file} {}: {body}", limit.reset);
+            assert!(wrong.borrow().is_empty(), "{service}/{file}: {:?}", wrong.borrow());
+            let waited = world.machine.now.get() - before;
+            assert!(
+                (1_500..20_000).contains(&waited),
+                "{service}/{file} {}: {waited}",
+                limit.reset
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 0);
 }
 
 #[test]
