@@ -43,6 +43,7 @@ fn show_run(run: &Run) -> Value {
         "integration": run.integration,
         "connection_id": run.connection_id,
         "acted_as": run.acted_as,
+        "external_user_id": run.external_user_id,
         "action": run.action,
         "inputs": run.inputs,
         "status": run.status,

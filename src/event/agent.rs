@@ -236,6 +236,23 @@ pub fn acknowledgement(spec: &Conversation, context: &Value) -> Result<Option<(S
     Ok(None)
 }
 
+/// How the sender is asked to connect an account of their own, where that is needed.
+pub fn link_way<'a>(spec: &'a Conversation, context: &Value, config: &Value) -> Result<Option<&'a Way>> {
+    let scope = Scope::new([("context", context), ("config", config)]);
+    for way in &spec.link {
+        if way.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {
+            return Ok(Some(way));
+        }
+    }
+    Ok(None)
+}
+
+/// The sender's stable id at the service, where the mapping names one.
+pub fn user_id(context: &Value) -> Option<String> {
+    let id = context.get("user_id").filter(|id| !id.is_null())?;
+    Some(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+}
+
 /// How the thread so far is read, if it can be.
 pub fn history_of<'a>(spec: &'a Conversation, context: &Value) -> Result<Option<(&'a History, Value)>> {
     let scope = Scope::new([("context", context)]);

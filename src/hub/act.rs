@@ -245,6 +245,7 @@ impl Hub<'_> {
             connection_id: connection.map(|c| c.id.clone()),
             account: None,
             acted_as: None,
+            external_user_id: None,
             owner: connection.map_or(ready.ask.owner.map(str::to_owned), |c| c.owner.clone()),
             principal: Some(ready.ask.principal.to_owned()),
             fingerprint: ready.fingerprint.clone(),

@@ -79,6 +79,7 @@ impl Hub<'_> {
         let mut new: Vec<Run> = asked.into_iter().map(|a| self.new_run(&conversation, a)).collect();
         // What is said comes from the app; what is done, from the user who asked for it.
         for run in new.iter_mut().skip(listed) {
+            run.external_user_id.clone_from(&conversation.only_user_id);
             run.connection_id = account.clone().or(run.connection_id.take());
         }
         let first = new.first().map(|run| run.id.clone()).unwrap_or_default();
@@ -211,6 +212,7 @@ impl Hub<'_> {
             place: asked.place,
             due_at: Some(now),
             acted_as: None,
+            external_user_id: None,
             created_at: now,
             updated_at: now,
         }

@@ -29,10 +29,10 @@ use serde_json::Value;
 const UNREACHED: &str = "I could not be reached, so nothing was done. Whoever runs me can see why in the hub.";
 
 /// What an integration needs to talk with an agent.
-struct AgentPart {
-    entry: &'static Entry,
-    manifest: &'static Manifest,
-    spec: &'static Spec,
+pub(super) struct AgentPart {
+    pub(super) entry: &'static Entry,
+    pub(super) manifest: &'static Manifest,
+    pub(super) spec: &'static Spec,
 }
 
 /// What the agent's part of a dispatch comes to.
@@ -58,7 +58,7 @@ impl Plan {
 impl Hub<'_> {
     /// What expressions of a mapping may see of the settings: those that are not secret. Where the app is not set up to
     /// answer there are none, which keeps no event from its subscribers.
-    async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
+    pub(super) async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
         let Some(id) = &event.connection_id else {
             let app = Credential::of_app(manifest, None, self.ports.host);
             return Ok(app.map_or(Value::Null, |c| c.config));
@@ -136,6 +136,10 @@ impl Hub<'_> {
         if !self.permitted(opened, &part, context).await? {
             let why = "the sender's permission does not suffice to command the agent";
             self.skip(delivery, Some(why.to_owned()));
+            return Ok(None);
+        }
+        if let Some(why) = self.ask_to_link(opened, &part, destination, context).await? {
+            self.skip(delivery, Some(why));
             return Ok(None);
         }
         let conversation = self.enter(opened, destination, thread, context).await?;
@@ -272,9 +276,7 @@ impl Hub<'_> {
         context: &Value,
     ) -> Result<Conversation> {
         let new_id = id::new(Kind::Conversation, self.ports.host);
-        let user_id = context
-            .get("user_id")
-            .map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+        let user_id = agent::user_id(context);
         let event = &opened.event;
         let incoming = Incoming {
             new_id: &new_id,

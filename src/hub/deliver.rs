@@ -243,6 +243,7 @@ impl Hub<'_> {
             place: None,
             due_at: Some(now),
             acted_as: None,
+            external_user_id: None,
             created_at: now,
             updated_at: now,
         })

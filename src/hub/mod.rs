@@ -10,6 +10,7 @@ mod deliver;
 mod disconnect;
 mod dispatch;
 mod invite;
+mod link;
 mod metrics;
 mod poll;
 mod receive;

@@ -32,6 +32,11 @@ pub struct Conversation {
     /// The check that the sender may command the agent.
     #[serde(default)]
     pub permission: Option<Permission>,
+    /// How a sender who has connected no account of their own is asked to, where that is needed: the first whose `when` is
+    /// true; they reach the agent once they did. `when` sees `context` and `config`, `inputs` sees `context` and `url`, which is
+    /// good for ten minutes and for that user's account alone.
+    #[serde(default)]
+    pub link: Vec<Way>,
     /// How people see at once that they are heard: the first whose `when` is true runs for each message that reaches
     /// the agent, once, beside everything else. Its failure changes nothing. Expressions see `context`.
     #[serde(default)]
@@ -210,10 +215,12 @@ impl Conversation {
             named(&permission.allow, "/conversation/permission/allow")?;
             manifest.action(&permission.action)?;
         }
-        for (i, way) in self.acknowledge.iter().enumerate() {
-            way.inputs.check(&format!("/conversation/acknowledge/{i}/inputs"))?;
-            optional(way.when.as_ref(), &format!("/conversation/acknowledge/{i}/when"))?;
-            manifest.action(&way.action)?;
+        for (ways, name) in [(&self.link, "link"), (&self.acknowledge, "acknowledge")] {
+            for (i, way) in ways.iter().enumerate() {
+                way.inputs.check(&format!("/conversation/{name}/{i}/inputs"))?;
+                optional(way.when.as_ref(), &format!("/conversation/{name}/{i}/when"))?;
+                manifest.action(&way.action)?;
+            }
         }
         for (i, history) in self.history.iter().enumerate() {
             history.check(&format!("/conversation/history/{i}"))?;

@@ -98,6 +98,9 @@ pub struct Run {
     /// Whose credential acted: a connection's id, or `app:{integration}`. None: none has yet.
     #[serde(default)]
     pub acted_as: Option<String>,
+    /// The outside user on whose behalf a conversation's action runs, where one alone has spoken in the turn.
+    #[serde(default)]
+    pub external_user_id: Option<String>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -106,9 +109,9 @@ pub struct Run {
 
 const INSERT: &str = "-- run::insert
 INSERT INTO run (id, conversation_id, fingerprint, ordinal, integration, connection_id, account, owner, action, inputs,
-  status, unsettled, attempts, place, seq, due_at, created_at, updated_at)
+  status, unsettled, attempts, place, seq, due_at, created_at, updated_at, external_user_id)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', 0, '[]', ?13,
-  CASE WHEN ?14 THEN (SELECT coalesce(max(seq), 0) + 1 FROM run WHERE conversation_id = ?2) END, ?11, ?11, ?11
+  CASE WHEN ?14 THEN (SELECT coalesce(max(seq), 0) + 1 FROM run WHERE conversation_id = ?2) END, ?11, ?11, ?11, ?15
 WHERE ?1 = ?12 OR EXISTS (SELECT 1 FROM run WHERE id = ?12)
 ON CONFLICT (conversation_id, fingerprint, ordinal) WHERE conversation_id IS NOT NULL DO NOTHING";
 
@@ -141,6 +144,7 @@ pub fn insert(run: &Run, first: &str, fingerprint: &str, ordinal: usize, order: 
             first.into(),
             run.place.as_deref().into(),
             (order == Order::InTurn).into(),
+            run.external_user_id.as_deref().into(),
         ],
     )
 }

@@ -2361,6 +2361,7 @@ export interface components {
          *       "conversation_id": null,
          *       "created_at": "2026-11-22T05:03:39.247Z",
          *       "error": null,
+         *       "external_user_id": "583231",
          *       "id": "run_01M80T6WPW6TJCFJPKZ75APJT3",
          *       "inputs": {
          *         "body": "Hello",
@@ -2387,6 +2388,8 @@ export interface components {
             created_at: string;
             /** @description `code` and `detail` of what ended it. */
             error: Record<string, never> | null;
+            /** @description The outside user on whose behalf an action of a conversation ran, where one alone had spoken in the turn. */
+            external_user_id: string | null;
             id: string;
             /** @description As the action's `input_schema` describes them: see the integration's manifest. */
             inputs: unknown;
