@@ -358,7 +358,12 @@ fn method_of(integration: &Integration, new: &NewConnection) -> Result<Method> {
         },
         Some(Method::Fields) => Ok(Method::Fields),
         None => {
-            let by_settings = auth.is_none_or(Auth::has_fields);
+            // Settings come first, where there are any; an account of none of them can only be one to sign in to.
+            let signs_in = oauth2.is_some_and(|spec| spec.authorize_url.is_some());
+            let by_settings = auth.is_none_or(|a| match signs_in {
+                true => a.has_field_among(new.config.keys()),
+                false => a.has_fields(),
+            });
             // One that only receives needs nobody's consent.
             let receives = !new.config.is_empty() && new.config.keys().all(|name| is_webhook_field(manifest, name));
             Ok(match oauth2 {

@@ -148,6 +148,11 @@ impl Auth {
         self.properties().next().is_some()
     }
 
+    /// Whether these settings are of an account that lives on settings: at least one that a sign-in has not.
+    pub fn has_field_among<'n>(&self, mut names: impl Iterator<Item = &'n String>) -> bool {
+        names.any(|name| !self.parts.contains_key(name) && self.properties().any(|(field, _)| field == name))
+    }
+
     /// The names of the secret fields.
     pub fn secret_fields(&self) -> impl Iterator<Item = &str> {
         self.properties()
