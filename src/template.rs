@@ -262,13 +262,20 @@ fn environment() -> &'static Environment<'static> {
             None => minijinja::Value::from(()),
         });
         env.add_filter("from_adf", from_adf);
+        env.add_filter("from_wiki", |text: &minijinja::Value| {
+            converted(text, markup::from_wiki)
+        });
         env.add_filter("rfc3339", rfc3339);
         env.add_filter("from_base64", from_base64);
         env.add_filter("objects", objects);
         env.add_filter("with", with);
         env.add_filter("pointer", pointer);
         env.add_filter("flatten", flatten);
+        env.add_filter("since", since);
         env.add_test("containing", containing);
+        env.add_test("named", named);
+        env.add_test("saying", saying);
+        env.add_test("by", by);
         env
     })
 }
@@ -456,6 +463,52 @@ fn containing(value: &minijinja::Value, part: &str) -> bool {
     value.as_str().is_some_and(|text| text.contains(part))
 }
 
+/// The test `named`: whether two texts are one but for upper and lower case.
+fn named(value: &minijinja::Value, name: &str) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.trim().to_lowercase() == name.trim().to_lowercase())
+}
+
+/// The test `saying`: whether a document (ADF), or a text, says what this Markdown says.
+fn saying(value: &minijinja::Value, markdown: &str) -> bool {
+    match value.as_str() {
+        Some(text) => text.trim() == markdown.trim(),
+        None => {
+            json_of(value).is_ok_and(|document| markup::from_adf(&document) == markup::from_adf(&markup::adf(markdown)))
+        }
+    }
+}
+
+/// The test `by`: whether a user (an object with `accountId`, `id` or `name`) has this id. Where the id is not known,
+/// everybody has it.
+fn by(user: &minijinja::Value, id: &minijinja::Value) -> bool {
+    let Some(id) = id.as_str().filter(|id| !id.is_empty()) else {
+        return true;
+    };
+    let has = |name: &str| user.get_attr(name).is_ok_and(|own| own.as_str() == Some(id));
+    ["accountId", "id", "name"].into_iter().any(has)
+}
+
+/// The filter `since`: the elements of a list whose member `name`, a time, is not before `at`.
+fn since(list: &minijinja::Value, name: &str, at: &str) -> std::result::Result<minijinja::Value, minijinja::Error> {
+    let from = time_of(at);
+    let is_new = |item: &minijinja::Value| {
+        let own = item.get_attr(name).ok();
+        own.as_ref().and_then(|text| time_of(text.as_str()?)) >= from
+    };
+    Ok(list.try_iter()?.filter(is_new).collect())
+}
+
+/// A time as RFC 3339 writes it, or with an offset without its colon.
+fn time_of(text: &str) -> Option<Timestamp> {
+    let colon = text.len().checked_sub(2).filter(|at| text.is_char_boundary(*at));
+    Timestamp::parse_rfc3339(text).or_else(|| {
+        let (before, minutes) = text.split_at_checked(colon?)?;
+        Timestamp::parse_rfc3339(&format!("{before}:{minutes}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -513,6 +566,18 @@ mod tests {
         assert_eq!(value("{{ (t | adf).content[0].type }}"), json!("paragraph"));
         assert_eq!(value("{{ t | adf | from_adf }}"), json!("**b** <x>"));
         assert_eq!(value("{{ 'YcOk\n' | from_base64 }}"), json!("aä"));
+        assert_eq!(value("{{ '*b* {{x}}' | from_wiki }}"), json!("**b** `x`"));
+        assert_eq!(value("{{ 'In Progress' is named('in progress ') }}"), json!(true));
+        assert_eq!(
+            value("{{ (t | adf) is saying(t) and 'a' is not saying('b') }}"),
+            json!(true)
+        );
+        assert_eq!(
+            value("{{ {'id': 'u'} is by('u') and {'id': 'u'} is not by('v') }}"),
+            json!(true)
+        );
+        let since = "{{ [{'at': '2026-01-31T12:00:00.000+0100'}, {'at': '2026-01-31T12:00:00.000+0000'}, {}] | since('at', '2026-01-31T11:30:00Z') | length }}";
+        assert_eq!(value(since), json!(1));
         assert_eq!(value("{{ '/wAB' | from_base64 }}"), Value::Null);
         assert_eq!(value("{{ ts | rfc3339 }}"), json!("2026-01-31T11:59:53.000Z"));
         for nothing in ["mrkdwn", "from_mrkdwn", "adf", "from_adf", "rfc3339", "from_base64"] {

@@ -1,7 +1,7 @@
 //! Which texts ask for the agent: `tests/data/mentions.json`, in Markdown and in services' own markup.
 
 use patchbay::event::mention::mentions;
-use patchbay::markup::{from_adf, from_mrkdwn};
+use patchbay::markup::{from_adf, from_mrkdwn, from_wiki};
 use serde_json::Value;
 
 #[test]
@@ -13,6 +13,7 @@ fn every_text_asks_or_does_not_as_the_table_says() {
         let markdown = match row.get("form").and_then(Value::as_str) {
             Some("adf") => from_adf(text),
             Some("mrkdwn") => from_mrkdwn(text.as_str().unwrap()),
+            Some("wiki") => from_wiki(text.as_str().unwrap()),
             _ => text.as_str().unwrap().to_owned(),
         };
         let own = row.get("names").and_then(Value::as_array).into_iter().flatten();

@@ -3,11 +3,13 @@
 mod adf;
 mod from_adf;
 mod from_mrkdwn;
+mod from_wiki;
 mod mrkdwn;
 
 pub use adf::adf;
 pub use from_adf::from_adf;
 pub use from_mrkdwn::from_mrkdwn;
+pub use from_wiki::from_wiki;
 pub use mrkdwn::mrkdwn;
 
 use pulldown_cmark::{Event, Options, Parser, TextMergeStream};
