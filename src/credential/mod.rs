@@ -44,6 +44,8 @@ pub struct Credential {
     pub grant: Option<Box<Connection>>,
     /// The status of the last reply to a request with it: that it was used.
     pub answered: Cell<Option<u16>>,
+    /// Whether requests carry the app's own signed assertion in place of an account's token.
+    pub asserts: bool,
 }
 
 impl Credential {
@@ -64,6 +66,7 @@ impl Credential {
             account,
             grant: None,
             answered: Cell::default(),
+            asserts: false,
         })
     }
 
@@ -80,6 +83,7 @@ impl Credential {
                 account,
                 grant: None,
                 answered: Cell::default(),
+                asserts: false,
             });
         };
         let secret_fields: Vec<&str> = auth.secret_fields().collect();
@@ -114,6 +118,7 @@ impl Credential {
             account,
             grant: None,
             answered: Cell::default(),
+            asserts: false,
         })
     }
 
@@ -127,6 +132,7 @@ impl Credential {
             account: None,
             grant: None,
             answered: Cell::default(),
+            asserts: false,
         })
     }
 

@@ -32,6 +32,9 @@ pub async fn fresh(
     let Some(exchange) = &auth.token else {
         return Ok(None);
     };
+    if credential.asserts {
+        return assertion(ports, exchange, credential).await.map(Some);
+    }
     if let Some(token) = given(auth, credential) {
         return Ok(Some(token.clone()));
     }
@@ -58,6 +61,17 @@ fn cache_key(credential: &Credential) -> String {
     format!("token|{}|{account}|{}", credential.source, credential.base_url)
 }
 
+/// What the app signs to say that it is itself.
+async fn assertion(ports: &Ports<'_>, exchange: &TokenExchange, credential: &Credential) -> Result<Secret> {
+    let field = &exchange.jwt.key_field;
+    let key = credential
+        .secrets
+        .get(field)
+        .ok_or_else(|| Error::ReauthRequired(format!("the connection has no `{field}`")))?;
+    let now = ports.host.now();
+    jwt::sign(&exchange.jwt, key, &credential.scope(&[]), now, ports.crypto).await
+}
+
 async fn obtain(
     ports: &Ports<'_>,
     manifest: &Manifest,
@@ -65,12 +79,7 @@ async fn obtain(
     credential: &Credential,
 ) -> Result<(Secret, Timestamp)> {
     let now = ports.host.now();
-    let field = &exchange.jwt.key_field;
-    let key = credential
-        .secrets
-        .get(field)
-        .ok_or_else(|| Error::ReauthRequired(format!("the connection has no `{field}`")))?;
-    let assertion = jwt::sign(&exchange.jwt, key, &credential.scope(&[]), now, ports.crypto).await?;
+    let assertion = assertion(ports, exchange, credential).await?;
     // The one secret that a template sees: the assertion, within the manifest's own token request.
     let scope_jwt = json!(assertion.expose());
     let scope = credential.scope(&[("jwt", &scope_jwt)]);

@@ -1,7 +1,9 @@
 //! Polls: made, changed, run by hand, and worked off by cron within what one tick may spend.
 
 use super::Hub;
+use super::heal::Late;
 use crate::action::run::credential_of;
+use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::id::{self, Kind};
 use crate::interval;
@@ -9,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::poll::budget::Meter;
 use crate::poll::run::{Conditions, Ran};
 use crate::poll::source::{self, Listing};
-use crate::poll::{keeper, run, schedule};
+use crate::poll::{keeper, recover, run, schedule};
 use crate::ports::Stmt;
 use crate::store::event::{self, Announcement};
 use crate::store::poll::{self, Poll, State};
@@ -111,10 +113,14 @@ impl Hub<'_> {
         let manifest = integration.manifest()?;
         let trigger = manifest.trigger(&new.trigger)?;
         if manifest.auth.is_some() && new.connection_id.is_none() {
-            return Err(Error::invalid(
-                "/connection_id",
-                "is missing: this integration needs a connection",
-            ));
+            if !trigger.recovers.as_ref().is_some_and(|r| r.app) {
+                return Err(Error::invalid(
+                    "/connection_id",
+                    "is missing: this integration needs a connection",
+                ));
+            }
+            // The app itself is asked, whose settings must then be there.
+            Credential::of_app(manifest, None, self.ports.host)?;
         }
         let handled = integration
             .handler()
@@ -375,7 +381,7 @@ impl Hub<'_> {
         if meter.left() <= SHARE || meter.read() >= MOST_READ {
             return Some(poll.id);
         }
-        let share = meter.share(SHARE, END);
+        let share = meter.share(self.share_of(&poll, meter).await, END);
         let id = poll.id.clone();
         let hub = Hub::new(share.ports());
         if let Err(error) = hub.run_metered(poll, holder, &share).await {
@@ -384,6 +390,17 @@ impl Hub<'_> {
         }
         meter.put_back(&share);
         None
+    }
+
+    /// What a run may spend. Each delivery that never arrived is asked for by itself, and waits no longer than it must.
+    async fn share_of(&self, poll: &Poll, meter: &Meter<'_>) -> usize {
+        let integration = self.integration(&poll.integration).await;
+        let manifest = integration.as_ref().ok().and_then(|i| i.manifest().ok());
+        let trigger = manifest.and_then(|m| m.trigger(&poll.part).ok());
+        match trigger.and_then(|t| t.recovers.as_ref()) {
+            Some(_) => SHARE.max(meter.left() / 2),
+            None => SHARE,
+        }
     }
 
     async fn run_claimed(&self, poll: Poll, holder: &str) -> Result<Poll> {
@@ -452,10 +469,20 @@ impl Hub<'_> {
                 Err(error) => run::failed(poll, &error, &conditions),
             };
         }
-        match source::of(&listing) {
-            Ok(source) => run::run(source.as_ref(), poll, &conditions).await,
-            Err(error) => run::failed(poll, &error, &conditions),
-        }
+        let source = match source::of(&listing) {
+            Ok(source) => source,
+            Err(error) => return run::failed(poll, &error, &conditions),
+        };
+        let Some(rule) = manifest.trigger(&poll.part).ok().and_then(|t| t.recovers.as_ref()) else {
+            return run::run(source.as_ref(), poll, &conditions).await;
+        };
+        let inbox = Late {
+            hub: self,
+            listing: &listing,
+            rule,
+            poll: poll.clone(),
+        };
+        recover::run(source.as_ref(), &inbox, poll, &conditions).await
     }
 
     async fn tend(&self, listing: &Listing<'_>, poll: &mut Poll, url: &str, conditions: &Conditions<'_>) -> Ran {
@@ -473,7 +500,13 @@ impl Hub<'_> {
     }
 
     async fn poll_credential(&self, manifest: &Manifest, poll: &Poll) -> Result<crate::credential::Credential> {
-        credential_of(&self.ports, manifest, poll.connection_id.as_deref(), None).await
+        let mut credential = credential_of(&self.ports, manifest, poll.connection_id.as_deref(), None).await?;
+        let trigger = manifest.polling_triggers.get(&poll.part);
+        credential.asserts = trigger.and_then(|t| t.recovers.as_ref()).is_some_and(|rule| rule.app);
+        if credential.asserts {
+            credential.grant = None;
+        }
+        Ok(credential)
     }
 
     /// The statements that store a run's items as events, as long as `holder` has the claim. An item that does not fit
@@ -583,7 +616,7 @@ impl Hub<'_> {
     fn log_run(&self, poll: &Poll, ran: &Ran, new: usize, stored: bool, started: i64) {
         self.ports.host.log(&json!({
             "job": "poll", "poll_id": poll.id, "service": poll.integration, "connection_id": poll.connection_id,
-            "pages": ran.pages, "items": ran.items.len(), "new": new, "stored": stored, "failures": poll.failures,
+            "pages": ran.pages, "items": ran.items.len(), "recovered": ran.recovered, "new": new, "stored": stored, "failures": poll.failures,
             "code": poll.last_error.as_ref().and_then(|e| e.get("code")),
             "ms": self.ports.host.now().0 - started,
         }));

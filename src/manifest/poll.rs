@@ -70,6 +70,29 @@ pub struct PollingTrigger {
     /// A reply's header with the seconds to wait until the next poll.
     #[serde(default)]
     pub wait_header: Option<String>,
+    /// For a list of what was sent to the webhook: each item that never arrived becomes the event that it would have been.
+    /// `item.id` is then the delivery's id, and `item.time` is when it was sent.
+    #[serde(default)]
+    pub recovers: Option<Recovery>,
+}
+
+/// How a delivery that never arrived is read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Recovery {
+    /// Whether these are deliveries to the app's own route, asked for as the app: with the assertion of `auth.token`
+    /// itself in place of the token that it is exchanged for.
+    #[serde(default)]
+    pub app: bool,
+    /// What asks for one delivery, where the list does not hold it whole. Names: `item`, `inputs`, `config`.
+    #[serde(default)]
+    pub request: Option<RequestTemplate>,
+    /// The headers of the delivery, an object. Names: `item`, and `body` of the reply to `request`.
+    #[serde(default)]
+    pub headers: Option<JsonTemplate>,
+    /// Its payload: text as it is, anything else as JSON. Names as for `headers`.
+    pub payload: Template,
 }
 
 /// How an item is read. Names: `item`, `inputs`, `config`, `account`.
@@ -153,6 +176,12 @@ impl PollingTrigger {
             _ => return refuse(": needs either `pagination` or `items`"),
         }
         self.item.check(&format!("{at}/item"))?;
+        if let Some(recovers) = &self.recovers {
+            recovers.check(&format!("{at}/recovers"))?;
+            if self.item.time.is_none() || self.item.data.is_some() || self.cursor.is_some() {
+                return refuse("/recovers: needs `item.time`, and neither `item.data` nor `cursor`");
+            }
+        }
         let asks_if_changed = request
             .headers
             .keys()
@@ -175,6 +204,18 @@ impl PollingTrigger {
             }
         }
         Ok(())
+    }
+}
+
+impl Recovery {
+    fn check(&self, at: &str) -> Result<()> {
+        if let Some(request) = &self.request {
+            request.check(&format!("{at}/request"))?;
+        }
+        if let Some(headers) = &self.headers {
+            headers.check(&format!("{at}/headers"))?;
+        }
+        named(Some(&self.payload), &format!("{at}/payload"))
     }
 }
 

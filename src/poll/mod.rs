@@ -7,6 +7,7 @@
 pub mod budget;
 pub mod keeper;
 pub mod progress;
+pub mod recover;
 pub mod run;
 pub mod schedule;
 pub mod seen;

@@ -10,7 +10,7 @@ use crate::time::{SECOND, Timestamp};
 use serde_json::{Value, json};
 
 /// Most pages of one run; a longer walk goes on with the next tick.
-const MAX_PAGES: u32 = 5;
+pub(super) const MAX_PAGES: u32 = 5;
 
 /// After so many milliseconds no further page is begun: the claim is longer than this and one request.
 const LONG: i64 = 60 * SECOND;
@@ -26,6 +26,8 @@ const ROOM: Room = Room {
 pub struct Ran {
     /// The new items, oldest first.
     pub items: Vec<Item>,
+    /// Deliveries that came in late.
+    pub recovered: u32,
     /// Pages that were read.
     pub pages: u32,
     /// Whether the poll has only now come to need attention.
@@ -194,7 +196,7 @@ impl Reading<'_> {
     }
 }
 
-fn well(
+pub(super) fn well(
     poll: &mut Poll,
     walked: Walked,
     trouble: Option<Error>,

@@ -43,7 +43,8 @@ pub struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    fn caller(&self) -> Caller<'a> {
+    /// What asks with the account.
+    pub fn caller(&self) -> Caller<'a> {
         Caller {
             ports: self.ports,
             manifest: self.manifest,

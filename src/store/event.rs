@@ -10,6 +10,7 @@ use crate::ports::{Host, MAX_BLOB, MAX_ROW_PAYLOAD, Param, Ports, Stmt};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Where a delivery came in.
 #[derive(Debug, Clone)]
@@ -353,6 +354,16 @@ SELECT id, delivery_id FROM event WHERE source = ?1 AND delivery_id IN (SELECT v
         .sql
         .rows(Stmt::new(sql, [source.into(), json!(ids).to_string().into()]))
         .await
+}
+
+/// Those of the delivery ids that one of two sources has brought.
+pub async fn arrived(ports: &Ports<'_>, sources: [&str; 2], ids: &[&str]) -> Result<HashSet<String>> {
+    let sql = "-- event::arrived
+SELECT id, delivery_id FROM event WHERE source IN (?1, ?2) AND delivery_id IN (SELECT value FROM json_each(?3))";
+    let [one, other] = sources;
+    let params = [one.into(), other.into(), json!(ids).to_string().into()];
+    let known: Vec<Known> = ports.sql.rows(Stmt::new(sql, params)).await?;
+    Ok(known.into_iter().map(|row| row.delivery_id).collect())
 }
 
 /// Where the payload goes: into the row, or, if it is too large for one, beside it.
