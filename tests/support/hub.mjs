@@ -16,10 +16,10 @@ export const SETTINGS = {
 };
 
 /** Starts a hub with SETTINGS and the given ones on top; `undefined` takes one away. */
-export async function startHub(settings = {}, { migrated = true } = {}) {
+export async function startHub(settings = {}, { migrated = true, config = 'wrangler.toml' } = {}) {
   const wanted = Object.entries({ ...SETTINGS, ...settings }).filter(([, value]) => value !== undefined);
   const secrets = Object.fromEntries(wanted);
-  const server = createTestHarness({ root, workers: [{ configPath: 'tests/e2e/wrangler.toml', secrets }] });
+  const server = createTestHarness({ root, workers: [{ configPath: `tests/e2e/${config}`, secrets }] });
   const { url } = await server.listen();
   if (migrated) await server.getWorker().applyD1Migrations('DB');
 
