@@ -32,6 +32,7 @@ struct Builder {
     /// Open tags that made no node, innermost last.
     code: Option<String>,
     skipped_lists: usize,
+    skipped_quotes: usize,
 }
 
 struct Frame {
@@ -100,6 +101,7 @@ impl Builder {
                 self.marks.push(json!({"type": "strong"}));
             }
             Tag::BlockQuote(_) if self.is_free() => self.block(Frame::new("blockquote")),
+            Tag::BlockQuote(_) => self.skipped_quotes += 1,
             Tag::CodeBlock(kind) => {
                 self.leave_text();
                 let attrs = match &kind {
@@ -148,6 +150,10 @@ impl Builder {
                     self.marks.pop();
                 }
                 self.leave_text();
+            }
+            TagEnd::BlockQuote(_) if self.skipped_quotes > 0 => {
+                self.leave_text();
+                self.skipped_quotes -= 1;
             }
             TagEnd::BlockQuote(_) => self.close_to("blockquote"),
             TagEnd::CodeBlock => {
@@ -502,6 +508,19 @@ mod tests {
             let wrong = document["content"].as_array().unwrap().iter().find_map(|n| complaint(n, "doc"));
             prop_assert_eq!(wrong, None);
         }
+    }
+
+    #[test]
+    fn a_quote_in_an_item_of_a_quote_ends_by_itself() {
+        let document = adf("> 1. > \n> 1. ");
+
+        let quote = &document["content"][0];
+        assert_eq!(document["content"].as_array().map(Vec::len), Some(1), "{document}");
+        assert_eq!(
+            (&quote["type"], &quote["content"][0]["type"]),
+            (&json!("blockquote"), &json!("orderedList"))
+        );
+        assert_eq!(complaint(quote, "doc"), None);
     }
 
     #[test]
