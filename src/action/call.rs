@@ -122,6 +122,7 @@ pub async fn send_once(
 ) -> Result<Outcome> {
     let mut outgoing = request.clone();
     authorise(ports, manifest, credential, access, &mut outgoing)?;
+    dns::check(ports, &outgoing.url).await?;
     Ok(fetch(ports, outgoing, LIMITS.timeout_ms).await)
 }
 
