@@ -9,6 +9,8 @@ const ROLES = { admin: 'admin', maintain: 'write', write: 'write', triage: 'read
 
 const ROUTES = [
   ['POST', /^\/app\/installations\/(\d+)\/access_tokens$/, mintToken],
+  ['GET', /^\/app\/hook\/deliveries$/, listDeliveries],
+  ['GET', /^\/app\/hook\/deliveries\/(\d+)$/, showDelivery],
   ['GET', /^\/repos\/([^/]+\/[^/]+)\/collaborators\/([^/]+)\/permission$/, withRepository(permission)],
   ['GET', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/comments$/, withRepository(listComments('issues'))],
   ['POST', /^\/repos\/([^/]+\/[^/]+)\/issues\/(\d+)\/comments$/, withRepository(createComment)],
@@ -23,7 +25,7 @@ const ROUTES = [
 
 /** `basePath` is where the API lives on an Enterprise Server: `/api/v3`. */
 export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
-  const state = { appId, publicKey, tokens: tokenBook(appId), repositories: new Map(), lastId: 1_000_000 };
+  const state = { appId, publicKey, tokens: tokenBook(appId), repositories: new Map(), sent: [], lastId: 1_000_000 };
   const server = await startServer((request) => answer(state, request, basePath));
   state.url = `${server.url}${basePath}`;
 
@@ -48,6 +50,8 @@ export async function startFakeGitHub({ appId, publicKey, basePath = '' }) {
     git: (name) => state.repositories.get(name).git,
     /** The reactions on an `issue`, `comment` or `review comment`, each once. */
     reactions: (name, kind, id) => [...(state.repositories.get(name).reactions.get(`${kind} ${id}`)?.keys() ?? [])],
+    /** Puts a delivery of the App's webhook into the log: `{guid, event, payload, at}`, whether it arrived or not. */
+    log: (sent) => void state.sent.push({ id: (state.lastId += 1), ...sent }),
     /** The requests that reached a route whose path fits. */
     requestsTo: (method, path) => server.requests.filter((request) => request.method === method && path.test(request.path)),
   };
@@ -105,6 +109,32 @@ async function mintToken(state, request, installation) {
   const permissions = { contents: 'write', issues: 'write', metadata: 'read', pull_requests: 'write' };
   return { status: 201, body: { ...state.tokens.mint(installation), permissions, repository_selection: 'selected' } };
 }
+
+/** What the App's webhook sent, newest first; `cursor` is the number of those that came before. */
+async function listDeliveries(state, request) {
+  const complaint = await complaintAboutJwt(request.headers.authorization, state);
+  if (complaint) return problem(401, complaint);
+  const size = Number(request.query.get('per_page') ?? 30);
+  if (!(size >= 1 && size <= 100)) return problem(422, 'per_page must be between 1 and 100');
+  const from = Number(request.query.get('cursor') ?? 0);
+  const page = state.sent.toReversed().slice(from, from + size);
+  const next = `<${state.url}${request.path.slice(request.path.indexOf('/app/'))}?per_page=${size}&cursor=${from + size}>; rel="next"`;
+  return { status: 200, headers: from + size < state.sent.length ? { link: next } : {}, body: page.map(brief) };
+}
+
+async function showDelivery(state, request, id) {
+  const complaint = await complaintAboutJwt(request.headers.authorization, state);
+  if (complaint) return problem(401, complaint);
+  const sent = state.sent.find((one) => String(one.id) === id);
+  if (!sent) return problem(404, 'Not Found');
+  const headers = { Accept: '*/*', 'Content-Type': 'application/json', 'X-GitHub-Delivery': sent.guid, 'X-GitHub-Event': sent.event };
+  return { status: 200, body: { ...brief(sent), request: { headers, payload: sent.payload }, response: { headers: {}, payload: '' } } };
+}
+
+const brief = ({ id, guid, at, event, payload }) => ({
+  id, guid, delivered_at: at.toISOString(), redelivery: false, duration: 0.1, status: 'OK', status_code: 202,
+  event, action: payload.action ?? null, installation_id: payload.installation?.id ?? null, repository_id: null,
+});
 
 /** Calls `handle` with the repository, if the caller's token is for the installation that it belongs to. */
 function withRepository(handle) {
