@@ -188,7 +188,7 @@ const invalid = {
   '/api/v1/connections': {
     'not an object': [],
     'no integration': { config },
-    'no config': { integration: 'github' },
+    'no fields, where they are asked for': { integration: 'github', auth: 'fields' },
     'no app_id': { integration: 'github', config: { ...config, app_id: undefined } },
     'app_id of another type': { integration: 'github', config: { ...config, app_id: 5 } },
     'an empty private key': { integration: 'github', config: { ...config, private_key: '' } },
