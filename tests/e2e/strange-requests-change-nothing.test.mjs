@@ -24,6 +24,9 @@ const made = {};
 for (const _ of [1, 2]) {
   made.destinations = await hub.ok('POST', '/api/v1/destinations', destination);
   made.connections = await hub.ok('POST', '/api/v1/connections', { integration: 'github', config: { webhook_secret: 's' } });
+  made.polls = await hub.ok('POST', '/api/v1/polls', { integration: 'rss-reader', trigger: 'new_entries', inputs: { feeds: ['https://feeds.example.com/all.xml'] } });
+  // One that waits shows for how long.
+  await hub.ok('PATCH', `/api/v1/polls/${made.polls.id}`, { paused: true });
   made.keys = await hub.ok('POST', '/api/v1/keys', { name: 'k', scopes: ['events:read'] });
 }
 // The same in other words.
