@@ -238,28 +238,15 @@ impl Hub<'_> {
             Target::Integration(_) => None,
         };
         let service = ready.integration.manifest().map(|m| m.name.clone());
+        let (action, inputs) = (ready.ask.action, ready.ask.inputs.clone());
         Run {
-            id: id::new(Kind::Run, self.ports.host),
-            conversation_id: None,
             integration: service.unwrap_or_default(),
             connection_id: connection.map(|c| c.id.clone()),
-            account: None,
-            acted_as: None,
-            external_user_id: None,
             owner: connection.map_or(ready.ask.owner.map(str::to_owned), |c| c.owner.clone()),
             principal: Some(ready.ask.principal.to_owned()),
             fingerprint: ready.fingerprint.clone(),
-            action: ready.ask.action.to_owned(),
-            inputs: ready.ask.inputs.clone(),
             status: Status::Running,
-            unsettled: false,
-            attempts: Vec::new(),
-            result: None,
-            error: None,
-            place: None,
-            due_at: Some(now),
-            created_at: now,
-            updated_at: now,
+            ..Run::new(id::new(Kind::Run, self.ports.host), action, inputs, now)
         }
     }
 

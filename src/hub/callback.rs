@@ -194,27 +194,13 @@ impl Hub<'_> {
     pub(super) fn new_run(&self, conversation: &Conversation, asked: Say) -> Run {
         let now = self.ports.host.now();
         Run {
-            id: id::new(Kind::Run, self.ports.host),
             conversation_id: Some(conversation.id.clone()),
             integration: conversation.integration.clone(),
             connection_id: conversation.connection_id.clone(),
             account: conversation.account.clone(),
             owner: conversation.owner.clone(),
-            principal: None,
-            fingerprint: String::new(),
-            action: asked.action,
-            inputs: asked.inputs,
-            status: Status::Pending,
-            unsettled: false,
-            attempts: Vec::new(),
-            result: None,
-            error: None,
             place: asked.place,
-            due_at: Some(now),
-            acted_as: None,
-            external_user_id: None,
-            created_at: now,
-            updated_at: now,
+            ..Run::new(id::new(Kind::Run, self.ports.host), &asked.action, asked.inputs, now)
         }
     }
 }

@@ -225,27 +225,10 @@ impl Hub<'_> {
         entry.check_inputs(action, &inputs)?;
         let now = self.ports.host.now();
         Ok(Run {
-            id: run_id.to_owned(),
-            conversation_id: None,
             integration: connection.integration,
             connection_id: Some(connection.id),
-            account: None,
             owner: connection.owner,
-            principal: None,
-            fingerprint: String::new(),
-            action: action.clone(),
-            inputs,
-            status: Status::Pending,
-            unsettled: false,
-            attempts: Vec::new(),
-            result: None,
-            error: None,
-            place: None,
-            due_at: Some(now),
-            acted_as: None,
-            external_user_id: None,
-            created_at: now,
-            updated_at: now,
+            ..Run::new(run_id.to_owned(), action, inputs, now)
         })
     }
 

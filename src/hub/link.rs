@@ -82,27 +82,12 @@ impl Hub<'_> {
         part.entry.check_inputs(&way.action, &inputs)?;
         let now = self.ports.host.now();
         let run = Run {
-            id: run_id,
-            conversation_id: None,
             integration: event.service.clone(),
             connection_id: event.connection_id.clone(),
             account: event.account.clone(),
             owner: event.owner.clone(),
-            principal: None,
-            fingerprint: String::new(),
-            action: way.action.clone(),
-            inputs,
-            status: run::Status::Pending,
-            unsettled: false,
-            attempts: Vec::new(),
-            result: None,
-            error: None,
-            place: None,
-            due_at: Some(now),
-            acted_as: None,
             external_user_id: Some(user_id.to_owned()),
-            created_at: now,
-            updated_at: now,
+            ..Run::new(run_id, &way.action, inputs, now)
         };
         let insert = run::insert(&run, &run.id, &event.id, 0, Order::Beside);
         match self.ports.sql.batch(vec![insert]).await {

@@ -107,6 +107,35 @@ pub struct Run {
     pub updated_at: Timestamp,
 }
 
+impl Run {
+    /// A run of this action with these inputs that nothing has happened to, due now; of nobody and nothing yet.
+    pub fn new(id: String, action: &str, inputs: Value, now: Timestamp) -> Self {
+        Self {
+            id,
+            conversation_id: None,
+            integration: String::new(),
+            connection_id: None,
+            account: None,
+            owner: None,
+            principal: None,
+            fingerprint: String::new(),
+            action: action.to_owned(),
+            inputs,
+            status: Status::Pending,
+            unsettled: false,
+            attempts: Vec::new(),
+            result: None,
+            error: None,
+            place: None,
+            due_at: Some(now),
+            acted_as: None,
+            external_user_id: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 const INSERT: &str = "-- run::insert
 INSERT INTO run (id, conversation_id, fingerprint, ordinal, integration, connection_id, account, owner, action, inputs,
   status, unsettled, attempts, place, seq, due_at, created_at, updated_at, external_user_id)

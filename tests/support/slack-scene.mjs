@@ -1,20 +1,16 @@
 // Slack around the hub: a fake workspace with a channel, a connection to it, and an agent. The payloads have the shape of
 // https://docs.slack.dev/reference/events and /interactivity, with every member that Slack sends and the hub reads.
 import { createHmac, randomBytes } from 'node:crypto';
-import { answer, startFakeAgent } from './fake-agent.mjs';
 import { BOT, startFakeSlack } from './fake-slack.mjs';
 import { send } from './client.mjs';
-import { until } from './until.mjs';
+import { openTalk } from './talk.mjs';
 
 export const TEAM = 'T061EG9R6';
 export const CHANNEL = 'C0LAN2Q65';
 export const DIRECT = 'D0LAN2Q65';
-let scenes = 0;
 
 /** `U0ALICE` and `U0BOB` are members, `U0GUEST` is a guest, `U0OTHER` of another organisation. Closes with the test `t`. */
 export async function openSlack(t, hub, { config = {}, destination = {}, slack: options = {} } = {}) {
-  const number = (scenes += 1);
-  const owner = `slack-owner-${number}`;
   const secret = randomBytes(16).toString('hex');
   const token = `xoxb-test-${randomBytes(12).toString('hex')}`;
   const slack = await startFakeSlack({ token, ...options });
@@ -23,20 +19,12 @@ export async function openSlack(t, hub, { config = {}, destination = {}, slack: 
   slack.addUser('U0OTHER', { is_stranger: true });
   slack.addChannel(CHANNEL);
   slack.addChannel(DIRECT);
-  const agent = await startFakeAgent();
-  t.after(() => { slack.close(); agent.close(); });
-  const connection = await hub.ok('POST', '/api/v1/connections', {
-    integration: 'slack', name: `slack ${number}`, owner,
-    config: { bot_token: token, webhook_secret: secret, base_url: slack.url, ...config },
+  const talk = await openTalk(t, hub, {
+    service: 'slack', double: slack, config: { bot_token: token, webhook_secret: secret, base_url: slack.url, ...config }, destination,
   });
-  const made = await hub.ok('POST', '/api/v1/destinations', {
-    name: `slack agent ${number}`, url: agent.url, event_types: ['slack.*'], role: 'agent', owner, ...destination,
-  });
-  agent.secret = made.secret;
 
-  const scene = {
-    slack, agent, connection, token,
-    path: `${hub.url}/api/integration/slack/events/${connection.id}`,
+  const scene = Object.assign(talk, {
+    slack, token,
 
     /** Sends signed bytes as Slack does; gives the reply. */
     async deliver(body, type, headers = []) {
@@ -66,26 +54,7 @@ export async function openSlack(t, hub, { config = {}, destination = {}, slack: 
       ok(await scene.event({ type: 'message', channel_type: channel === DIRECT ? 'im' : 'channel', user, text, ts, channel, event_ts: ts, team: TEAM, ...(thread_ts && { thread_ts }), ...more }));
       return ts;
     },
-
-    /** The letter number `n` to the agent, once it is there. */
-    letter: (n = 0) => until(`letter ${n}`, () => agent.deliveries[n]),
-    answer: (letter, reply) => answer(letter, reply, { origin: hub.url }),
-    /** Answers, and waits until all of it is done. */
-    async say(letter, status, message, actions) {
-      const reply = await scene.answer(letter, { status, message, actions });
-      if (reply.status !== 202) throw new Error(JSON.stringify(reply.body));
-      return scene.ended(reply.body.runs.at(-1).id);
-    },
-    ended: (run) => until(`run ${run} to end`, async () => {
-      const found = await hub.ok('GET', `/api/v1/runs/${run}`);
-      return !['pending', 'running'].includes(found.status) && found;
-    }, { seconds: 90 }),
-    /** All events, once each is dispatched. */
-    settled: () => until('all events to be dispatched', async () => {
-      const { data } = await hub.ok('GET', `/api/v1/events?connection_id=${connection.id}`);
-      return data.every(({ status }) => status !== 'pending') && data;
-    }),
-  };
+  });
   return scene;
 }
 
