@@ -45,8 +45,11 @@ async function bench() {
     if (values.check) return await check(place, env, values.built);
     const results = await measure(place, env, size, values);
     results.machine = { ...machine(), databases: parent };
-    print(results, values.raw);
-    writeFileSync(at('bench', 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
+    try {
+      print(results, values.raw);
+    } finally {
+      writeFileSync(at('bench', 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
+    }
     say(`done (${seconds(start)}); every figure is in bench/results.json`);
   } finally {
     over();
@@ -296,7 +299,7 @@ function print(results, raw) {
   const times = (who, name, n) => `${short(of(who, name, n, 'p50')?.median)} / ${short(of(who, name, n, 'p99')?.median)}`;
   console.log(table(['case', 'at once', 'hub, 1/s', 'Hono, 1/s', 'hub ÷ Hono', 'hub, ms', 'Hono, ms'], LANES.flatMap((n) => cases.map(({ name }) => [
     name, n, spread(of(hub, name, n, 'perSecond')), spread(of(hono, name, n, 'perSecond')),
-    short(ratio(series(hub, name, n, 'perSecond'), series(hono, name, n, 'perSecond')).median), times(hub, name, n), times(hono, name, n),
+    short(ratio(series(hub, name, n, 'perSecond'), series(hono, name, n, 'perSecond'))?.median), times(hub, name, n), times(hono, name, n),
   ]))));
 
   if (results.cold.length > 0) printFirsts(results);
