@@ -492,21 +492,12 @@ fn by(user: &minijinja::Value, id: &minijinja::Value) -> bool {
 
 /// The filter `since`: the elements of a list whose member `name`, a time, is not before `at`.
 fn since(list: &minijinja::Value, name: &str, at: &str) -> std::result::Result<minijinja::Value, minijinja::Error> {
-    let from = time_of(at);
+    let from = Timestamp::parse_iso8601(at);
     let is_new = |item: &minijinja::Value| {
         let own = item.get_attr(name).ok();
-        own.as_ref().and_then(|text| time_of(text.as_str()?)) >= from
+        own.as_ref().and_then(|text| Timestamp::parse_iso8601(text.as_str()?)) >= from
     };
     Ok(list.try_iter()?.filter(is_new).collect())
-}
-
-/// A time as RFC 3339 writes it, or with an offset without its colon.
-fn time_of(text: &str) -> Option<Timestamp> {
-    let colon = text.len().checked_sub(2).filter(|at| text.is_char_boundary(*at));
-    Timestamp::parse_rfc3339(text).or_else(|| {
-        let (before, minutes) = text.split_at_checked(colon?)?;
-        Timestamp::parse_rfc3339(&format!("{before}:{minutes}"))
-    })
 }
 
 #[cfg(test)]

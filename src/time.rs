@@ -55,6 +55,14 @@ impl Timestamp {
         from_offset(OffsetDateTime::parse(text, &Rfc3339).ok()?)
     }
 
+    /// Reads RFC 3339, also where the offset lacks its colon (`+0100`), as ISO 8601 allows and services write it.
+    pub fn parse_iso8601(text: &str) -> Option<Self> {
+        Self::parse_rfc3339(text).or_else(|| {
+            let (before, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
+            Self::parse_rfc3339(&format!("{before}:{minutes}"))
+        })
+    }
+
     /// Reads an HTTP date in its preferred form (RFC 9110, 5.6.7).
     pub fn parse_http_date(text: &str) -> Option<Self> {
         from_offset(OffsetDateTime::parse(text, &Rfc2822).ok()?)
@@ -99,7 +107,11 @@ mod tests {
         assert_eq!(t.rfc3339(), "2025-11-22T10:00:00.123Z");
         assert_eq!(Timestamp::parse_rfc3339(&t.rfc3339()), Some(t));
         assert_eq!(Timestamp::parse_rfc3339("2025-11-22T12:00:00.123+02:00"), Some(t));
+        assert_eq!(Timestamp::parse_iso8601("2025-11-22T12:00:00.123+0200"), Some(t));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        for neither in ["yesterday", "", "é", "2025-11-22T12:00:00.123+02:0é"] {
+            assert_eq!(Timestamp::parse_iso8601(neither), None, "{neither}");
+        }
         assert_eq!(Timestamp(i64::MAX).rfc3339(), "out of range");
     }
 

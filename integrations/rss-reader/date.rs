@@ -1,6 +1,7 @@
 //! Dates as feeds write them: RFC 822 and RFC 3339, and what is meant to be one of them.
 
 use crate::sdk::Timestamp;
+use time::{Date, Month};
 
 /// The time that a text means, if it means one.
 pub fn parse(text: &str) -> Option<Timestamp> {
@@ -68,20 +69,13 @@ fn at(year: i64, month: i64, day: i64, clock: &str, zone: &str) -> Option<Timest
         parts.next().flatten().unwrap_or(0),
         parts.next().flatten().unwrap_or(0),
     );
-    let sound = (1..=9_999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    if !sound || !(0..=24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
+    if !(0..=24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
         return None;
     }
-    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset(zone.trim())?;
-    Timestamp::from_seconds(seconds)
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    let seconds = hour * 3_600 + minute * 60 + second - offset(zone.trim())?;
+    Timestamp::from_seconds(date.midnight().assume_utc().unix_timestamp() + seconds)
 }
 
 /// Seconds east of UTC.

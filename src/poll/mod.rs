@@ -14,9 +14,10 @@ pub mod seen;
 pub mod source;
 
 use crate::error::Error;
+use crate::store::poll::Poll;
 use crate::time::Timestamp;
 use async_trait::async_trait;
-use progress::Validators;
+use progress::{Validators, Walk};
 use serde_json::Value;
 
 /// One thing that a poll found.
@@ -72,6 +73,21 @@ pub struct At<'a> {
     pub validators: Option<&'a Validators>,
     /// When the last complete walk began; none the first time.
     pub last_poll_ts: Option<Timestamp>,
+}
+
+impl<'a> At<'a> {
+    /// The next page of a poll's walk.
+    pub fn of(poll: &'a Poll, walk: &'a Walk, since: Option<Timestamp>, validators: Option<&'a Validators>) -> Self {
+        Self {
+            cursor: &poll.progress.cursor,
+            next: walk.place(),
+            number: walk.pages,
+            started: walk.started,
+            since,
+            validators,
+            last_poll_ts: poll.last_poll_ts,
+        }
+    }
 }
 
 /// Why there is no page.

@@ -76,15 +76,7 @@ impl Look<'_> {
         let horizon = horizon(poll, &rules);
         loop {
             let walk = poll.progress.walk(now).clone();
-            let at = At {
-                cursor: &poll.progress.cursor,
-                next: walk.place(),
-                number: walk.pages,
-                started: walk.started,
-                since: horizon,
-                validators: None,
-                last_poll_ts: poll.last_poll_ts,
-            };
+            let at = At::of(poll, &walk, horizon, None);
             let page = self.source.page(&at).await?;
             self.pages += 1;
             self.wait = self.wait.max(page.wait);

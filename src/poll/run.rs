@@ -139,15 +139,8 @@ impl Reading<'_> {
         let mut rules = self.source.rules();
         rules.backfill = usize::try_from(poll.backfill).unwrap_or(0).min(CEILING);
         let walk = poll.progress.walk(now).clone();
-        let at = At {
-            cursor: &poll.progress.cursor,
-            next: walk.place(),
-            number: walk.pages,
-            started: walk.started,
-            since: poll.progress.since(&rules),
-            validators: poll.progress.usable_validators(),
-            last_poll_ts: poll.last_poll_ts,
-        };
+        let (since, validators) = (poll.progress.since(&rules), poll.progress.usable_validators());
+        let at = At::of(poll, &walk, since, validators);
         match self.source.page(&at).await {
             Ok(mut page) => {
                 self.note(&mut page);

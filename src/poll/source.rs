@@ -271,18 +271,10 @@ fn plain(value: Option<&Value>) -> String {
 /// A time as services write it.
 pub(super) fn time_of(value: &Value) -> Option<Timestamp> {
     match value {
-        Value::String(text) => Timestamp::parse_rfc3339(text)
-            .or_else(|| with_colon(text))
-            .or_else(|| number(text.parse().ok()?)),
+        Value::String(text) => Timestamp::parse_iso8601(text).or_else(|| number(text.parse().ok()?)),
         Value::Number(n) => number(n.as_i64().or_else(|| n.as_f64().map(whole))?),
         _ => None,
     }
-}
-
-/// ISO 8601 with an offset of `+0100`.
-fn with_colon(text: &str) -> Option<Timestamp> {
-    let (start, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
-    Timestamp::parse_rfc3339(&format!("{start}:{minutes}"))
 }
 
 /// Seconds or milliseconds since 1970: seconds of this size are of the year 5138.

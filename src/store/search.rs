@@ -15,7 +15,7 @@ use serde_json::Value;
 pub const WINDOW: i64 = 2_000;
 
 /// How far an id may be older than the row's own time: a large payload is stored in between.
-const SLACK: i64 = 2 * MINUTE;
+const EARLIER: i64 = 2 * MINUTE;
 
 /// Sorts behind every id.
 const END: &str = "~";
@@ -77,7 +77,7 @@ impl Filter {
             return (before, format!("{id}!"));
         }
         let time = |text: &Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
-        let from = time(&self.since).map_or_else(String::new, |t| id::first_at(Kind::Event, t + -SLACK));
+        let from = time(&self.since).map_or_else(String::new, |t| id::first_at(Kind::Event, t + -EARLIER));
         let to = time(&self.until).map_or_else(|| END.to_owned(), |t| id::first_at(Kind::Event, t));
         (from, to)
     }
