@@ -59,7 +59,7 @@ fn show(world: &World, id: &str) -> Value {
 
 fn run_now(world: &World, id: &str) -> Value {
     let (status, shown) = world.api(Method::Post, &format!("/api/v1/polls/{id}/run"), &json!({}));
-    assert_eq!(status, 200, "{shown}");
+    assert_eq!((status, &shown["running"]), (200, &json!(false)), "{shown}");
     shown
 }
 

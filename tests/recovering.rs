@@ -156,7 +156,11 @@ fn ten_lost_of_a_hundred_come_in_late_and_once() {
         .filter_map(|r| r.headers.get("webhook-id").map(str::to_owned))
         .collect();
     assert_eq!(told.len(), 100, "each reaches the destination");
-    assert_eq!(shown(&world, &id)["items_seen"], 10);
+    let poll = shown(&world, &id);
+    assert_eq!(
+        (&poll["items_seen"], &poll["catching_up"], &poll["running"]),
+        (&json!(10), &json!(false), &json!(false))
+    );
     let query = "/api/v1/events?q=0b989ba4-242f-11e5-81e1-000000000003";
     let (_, list) = world.api(Method::Get, query, &Value::Null);
     let late = list["data"][0]["id"].as_str().unwrap();
@@ -280,6 +284,65 @@ fn a_hook_of_a_repository_is_asked_with_the_connections_token_and_heard_once_on_
         made["id"].as_str().unwrap()
     );
     assert_eq!(world.sql.count(&own), 1);
+}
+
+#[test]
+fn an_app_of_a_connection_fills_that_connections_inbox_and_never_the_apps_own() {
+    let world = world();
+    let server = "https://github.mallory.example.com/api/v3";
+    let config = json!({"app_id": "666", "base_url": server,
+        "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"});
+    let new = json!({"integration": "github", "owner": "mallory", "config": config});
+    let (_, made) = world.api(Method::Post, "/api/v1/connections", &new);
+    let at = now(&world);
+    let forged = Sent {
+        id: 1,
+        guid: "forged".into(),
+        at,
+    };
+    world.net.on(
+        Method::Get,
+        &format!("{server}{APP_LOG}"),
+        move |request| match request.url.ends_with("/1") {
+            true => json_reply(200, details(&forged)),
+            false => page(request, std::slice::from_ref(&forged), server),
+        },
+    );
+    make(
+        &world,
+        json!({"connection_id": made["id"], "trigger": "lost_app_deliveries", "backfill": 9}),
+    );
+
+    minutes(&world, 15);
+
+    let of = |source: &str, owner: &str| {
+        world.sql.count(&format!(
+            "SELECT count(*) FROM event WHERE source = '{source}' AND owner IS {owner}"
+        ))
+    };
+    assert_eq!(of("app:github", "NULL"), 0);
+    assert_eq!(of(made["id"].as_str().unwrap(), "'mallory'"), 1);
+}
+
+#[test]
+fn the_apps_own_inbox_is_nobodys_in_particular() {
+    let world = world();
+    let body = json!({"integration": "github", "trigger": "lost_app_deliveries", "owner": "alice"});
+
+    let (status, refused) = world.api(Method::Post, "/api/v1/polls", &body);
+
+    assert_eq!(
+        (status, &refused["errors"][0]["pointer"]),
+        (400, &json!("/owner")),
+        "{refused}"
+    );
+    let key = json!({"name": "alice's", "scopes": ["connections:write"], "owner": "alice"});
+    let (_, key) = world.api(Method::Post, "/api/v1/keys", &key);
+    let bearer = format!("Bearer {}", key["token"].as_str().unwrap());
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let body = json!({"integration": "github", "trigger": "lost_app_deliveries"}).to_string();
+    let reply = world.request(Method::Post, "/api/v1/polls", &headers, body.as_bytes());
+    assert_eq!(reply.status, 400, "{}", String::from_utf8_lossy(&reply.body));
 }
 
 #[test]

@@ -37,9 +37,10 @@ impl Late<'_> {
         format!("app:{}", self.listing.manifest.name)
     }
 
-    /// Whose deliveries these are: the connection's, or the app's.
-    fn connection(&self) -> Option<&str> {
-        self.poll.connection_id.as_deref().filter(|_| !self.rule.app)
+    /// Whose deliveries these are: the connection's, whose account answers for them, and for nobody else's; or, where the
+    /// Worker's own settings ask, the app's.
+    fn source(&self) -> String {
+        self.poll.connection_id.clone().unwrap_or_else(|| self.app())
     }
 
     /// One delivery whole, as the service answers for it; null where the list holds it, none where it is gone.
@@ -100,9 +101,8 @@ impl Late<'_> {
 #[async_trait(?Send)]
 impl Inbox for Late<'_> {
     async fn arrived(&self, ids: &[&str]) -> Result<HashSet<String>> {
-        let own = self.connection().map_or_else(|| self.app(), str::to_owned);
         // A service that sends to both routes must not be heard twice.
-        event::arrived(&self.hub.ports, [&own, &self.app()], ids).await
+        event::arrived(&self.hub.ports, [&self.source(), &self.app()], ids).await
     }
 
     async fn take(&self, sent: &Item) -> Result<bool> {
@@ -119,13 +119,13 @@ impl Inbox for Late<'_> {
             let detail = format!("`{}` names other ids than its webhook has", self.listing.part);
             return Err(Error::Internal(detail));
         }
-        let source = self.connection().map_or_else(|| self.app(), str::to_owned);
+        let source = self.source();
         let trace_id = trace::random(self.hub.ports.host);
         let arrival = Arrival {
             service: &manifest.name,
             source: &source,
-            connection_id: self.connection(),
-            owner: self.poll.owner.as_deref().filter(|_| !self.rule.app),
+            connection_id: self.poll.connection_id.as_deref(),
+            owner: self.poll.owner.as_deref(),
             trace_id: &trace_id,
             headers: &headers,
             content_type: Some("application/json"),

@@ -119,6 +119,10 @@ impl Hub<'_> {
                     "is missing: this integration needs a connection",
                 ));
             }
+            if owner.is_some() {
+                let message = "is not possible: the app's own deliveries are nobody's in particular; name a connection";
+                return Err(Error::invalid("/owner", message));
+            }
             // The app itself is asked, whose settings must then be there.
             Credential::of_app(manifest, None, self.ports.host)?;
         }
@@ -431,6 +435,7 @@ impl Hub<'_> {
             return Ok(before);
         }
         self.call_for(&new).await;
+        poll.lease_until = None;
         Ok(poll)
     }
 

@@ -81,8 +81,8 @@ pub struct PollingTrigger {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct Recovery {
-    /// Whether these are deliveries to the app's own route, asked for as the app: with the assertion of `auth.token`
-    /// itself in place of the token that it is exchanged for.
+    /// Whether they are asked for as the app: with the assertion of `auth.token` itself in place of the token that it is
+    /// exchanged for. Without a connection the Worker's settings are the app, and its own route's inbox is filled.
     #[serde(default)]
     pub app: bool,
     /// What asks for one delivery, where the list does not hold it whole. Names: `item`, `inputs`, `config`.

@@ -79,6 +79,7 @@ impl Look<'_> {
             let at = At::of(poll, &walk, horizon, None);
             let page = self.source.page(&at).await?;
             self.pages += 1;
+            poll.progress.walk(now).listed += page.items.len();
             self.wait = self.wait.max(page.wait);
             let is_older = |item: &Item| horizon.zip(item.occurred_at).is_some_and(|(from, at)| at < from);
             let reached = page.items.iter().any(is_older);
