@@ -183,6 +183,8 @@ fn what_is_on_its_way_old_or_gone_is_left_alone() {
     );
     world.wait(30 * MINUTE);
     send(&world, &log, 2, true);
+    // The look is over, and the delivery older than it.
+    world.wait(MINUTE);
     run(world.hub().tick());
     assert_eq!(
         events(&world),
@@ -214,14 +216,91 @@ fn a_backfill_brings_what_was_lost_before() {
         send(&world, &log, number, true);
     }
     world.wait(HOUR);
-    make(
+    let id = make(
         &world,
         json!({"integration": "github", "trigger": "lost_app_deliveries", "backfill": 35}),
     );
 
-    minutes(&world, 30);
+    minutes(&world, 1);
+    assert_eq!(shown(&world, &id)["catching_up"], json!(true));
+    minutes(&world, 12);
 
-    assert_eq!(events(&world), 35);
+    assert_eq!(events(&world), 35, "half of each tick is for it");
+    assert_eq!(shown(&world, &id)["catching_up"], json!(false));
+}
+
+#[test]
+fn what_comes_late_counts_towards_the_quota() {
+    let world = world();
+    world.set("PATCHBAY_EVENTS_PER_MINUTE", "1");
+    let log = log_of(&world, APP_LOG, true);
+    for number in 0..9 {
+        send(&world, &log, number, true);
+    }
+    world.wait(HOUR);
+    let id = make(
+        &world,
+        json!({"integration": "github", "trigger": "lost_app_deliveries", "backfill": 99}),
+    );
+
+    minutes(&world, 1);
+    assert_eq!(events(&world), 1);
+    minutes(&world, 20);
+
+    assert_eq!(events(&world), 9, "and it goes on until all are there");
+    assert_eq!(shown(&world, &id)["failures"], 0, "which is no failure");
+}
+
+#[test]
+fn a_list_that_is_not_of_the_webhooks_deliveries_is_found_out() {
+    let world = World::new();
+    let list = "https://log.example.com/sent";
+    let mut definition = json!({
+        "name": "logged", "version": "1.0.0", "description": "Keeps a log.", "docs": "https://log.example.com/docs",
+        "webhook": {
+            "verification": {"kind": "equals", "from": "header:X-Token"},
+            "event": {"delivery_id": "body:/id", "type": "body:/type"},
+        },
+        "polling_triggers": {"lost": {
+            "description": "What was sent.", "polling_interval": "10m", "input_schema": {"type": "object"},
+            "request": {"method": "GET", "url": list}, "items": "{{ body }}",
+            "item": {"id": "{{ item.number }}", "time": "{{ item.at }}"},
+            "recovers": {"payload": "{{ item }}"},
+        }},
+    });
+    for (path, value, says) in [
+        ("/webhook", Value::Null, "needs a `webhook`"),
+        ("/polling_triggers/lost/recovers/app", json!(true), "needs `auth.token`"),
+        ("/polling_triggers/lost/item/time", Value::Null, "needs `item.time`"),
+    ] {
+        let mut bad = definition.clone();
+        match bad.pointer_mut(path) {
+            Some(member) => *member = value,
+            None => bad["polling_triggers"]["lost"]["recovers"]["app"] = value,
+        }
+        let (status, refused) = world.api(Method::Post, "/api/v1/integration-definitions", &bad);
+        assert_eq!(status, 400, "{refused}");
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+    definition["actions"] = json!({});
+    let (status, made) = world.api(Method::Post, "/api/v1/integration-definitions", &definition);
+    assert_eq!(status, 201, "{made}");
+    let at = now(&world).rfc3339();
+    world.net.on(Method::Get, list, move |_| {
+        json_reply(200, json!([{"number": 7, "id": "d-7", "type": "x", "at": at}]))
+    });
+    let id = make(
+        &world,
+        json!({"integration": "logged", "trigger": "lost", "backfill": 1}),
+    );
+
+    minutes(&world, 15);
+
+    assert_eq!(
+        world.sql.count("SELECT count(*) FROM event WHERE service = 'logged'"),
+        0
+    );
+    assert_eq!(shown(&world, &id)["last_error"]["code"], "INTERNAL");
 }
 
 #[test]

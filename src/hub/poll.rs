@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{self, Kind};
 use crate::interval;
 use crate::manifest::Manifest;
+use crate::manifest::poll::PollingTrigger;
 use crate::poll::budget::Meter;
 use crate::poll::run::{Conditions, Ran};
 use crate::poll::source::{self, Listing};
@@ -112,19 +113,8 @@ impl Hub<'_> {
         let integration = self.integration(&name).await?;
         let manifest = integration.manifest()?;
         let trigger = manifest.trigger(&new.trigger)?;
-        if manifest.auth.is_some() && new.connection_id.is_none() {
-            if !trigger.recovers.as_ref().is_some_and(|r| r.app) {
-                return Err(Error::invalid(
-                    "/connection_id",
-                    "is missing: this integration needs a connection",
-                ));
-            }
-            if owner.is_some() {
-                let message = "is not possible: the app's own deliveries are nobody's in particular; name a connection";
-                return Err(Error::invalid("/owner", message));
-            }
-            // The app itself is asked, whose settings must then be there.
-            Credential::of_app(manifest, None, self.ports.host)?;
+        if new.connection_id.is_none() {
+            self.check_without_connection(manifest, trigger, owner.as_deref())?;
         }
         let handled = integration
             .handler()
@@ -165,6 +155,29 @@ impl Hub<'_> {
             .batch(vec![poll::insert(&poll), self.noted(&poll, "created", actor)])
             .await?;
         Ok(poll)
+    }
+
+    /// Whether a poll can do without a connection.
+    fn check_without_connection(
+        &self,
+        manifest: &Manifest,
+        trigger: &PollingTrigger,
+        owner: Option<&str>,
+    ) -> Result<()> {
+        let as_app = trigger.recovers.as_ref().is_some_and(|rule| rule.app);
+        if manifest.auth.is_some() && !as_app {
+            let message = "is missing: this integration needs a connection";
+            return Err(Error::invalid("/connection_id", message));
+        }
+        if trigger.recovers.is_some() && owner.is_some() {
+            let message = "is not possible: the app's own deliveries are nobody's in particular; name a connection";
+            return Err(Error::invalid("/owner", message));
+        }
+        // The app itself is asked, whose settings must then be there.
+        if as_app {
+            Credential::of_app(manifest, None, self.ports.host)?;
+        }
+        Ok(())
     }
 
     /// Checks and stores a subscription. It is made at the service at once, and if that fails with the next ticks.

@@ -20,7 +20,7 @@ use action::Action;
 use auth::Auth;
 use conversation::Conversation;
 use limit::RateLimit;
-use poll::PollingTrigger;
+use poll::{PollingTrigger, Recovery};
 use response::Replies;
 use serde::Deserialize;
 use serde_json::Value;
@@ -112,6 +112,9 @@ impl Manifest {
         self.check_schemas()?;
         for (name, trigger) in &self.polling_triggers {
             trigger.check(&format!("/polling_triggers/{name}"))?;
+            if let Some(recovers) = &trigger.recovers {
+                self.check_recovery(recovers, format!("/polling_triggers/{name}/recovers"))?;
+            }
         }
         for (name, subscription) in &self.subscriptions {
             subscription.check(&format!("/subscriptions/{name}"))?;
@@ -119,6 +122,16 @@ impl Manifest {
         self.actions
             .iter()
             .try_for_each(|(name, action)| action.check(&format!("/actions/{name}")))
+    }
+
+    /// What recovers deliveries needs to know how one is read, and who asks.
+    fn check_recovery(&self, recovers: &Recovery, at: String) -> Result<()> {
+        let asserts = self.auth.as_ref().is_some_and(|auth| auth.token.is_some());
+        match recovers {
+            _ if self.webhook.is_none() => Err(Error::invalid(at, "needs a `webhook`, whose deliveries these are")),
+            Recovery { app: true, .. } if !asserts => Err(Error::invalid(at, "needs `auth.token` to ask as the app")),
+            _ => Ok(()),
+        }
     }
 
     /// Every schema must be one, and hold no keyword that would not be checked.

@@ -7,7 +7,7 @@ use super::{At, Item, Source, Trouble};
 use crate::error::{Error, Result};
 use crate::poll::progress::{Rules, Walked};
 use crate::store::poll::Poll;
-use crate::time::{MINUTE, Timestamp};
+use crate::time::{MINUTE, SECOND, Timestamp};
 use async_trait::async_trait;
 use std::collections::HashSet;
 
@@ -98,7 +98,7 @@ impl Look<'_> {
                 None => {
                     poll.progress.walk = None;
                     poll.progress.begun = true;
-                    return Ok(Walked::Over(walk.started + -ON_ITS_WAY));
+                    return Ok(Walked::Over(walk.started));
                 }
             }
             if self.pages >= MAX_PAGES || !(self.conditions.may_ask)() {
@@ -107,7 +107,7 @@ impl Look<'_> {
         }
     }
 
-    /// Takes in what has not arrived, the oldest first; false where the budget ended before.
+    /// Takes in what has not arrived, the oldest first; false where the budget or the quota ended before.
     async fn take_in(&mut self, sent: &[&Item], poll: &Poll) -> Result<bool> {
         let ids: Vec<&str> = sent.iter().map(|item| item.id.as_str()).collect();
         if ids.is_empty() {
@@ -121,7 +121,15 @@ impl Look<'_> {
             if !(self.conditions.may_ask)() {
                 return Ok(false);
             }
-            self.taken += u32::from(self.inbox.take(item).await?);
+            match self.inbox.take(item).await {
+                Ok(taken) => self.taken += u32::from(taken),
+                // Too fast, for the service or for the quota, is no failure: the rest is taken when that is over.
+                Err(Error::RateLimit { retry_after_s }) => {
+                    self.wait = self.wait.max(Some(i64::from(retry_after_s) * SECOND));
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(true)
     }
@@ -136,7 +144,7 @@ impl Look<'_> {
 /// the poll was made, or, with a backfill, from the list's beginning.
 fn horizon(poll: &Poll, rules: &Rules) -> Option<Timestamp> {
     match poll.last_poll_ts {
-        Some(last) => Some(last + -rules.overlap),
+        Some(last) => Some(last + -rules.overlap.max(ON_ITS_WAY)),
         None => (poll.backfill == 0).then_some(poll.created_at),
     }
 }
