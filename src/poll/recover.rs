@@ -128,7 +128,7 @@ impl Look<'_> {
                     self.wait = self.wait.max(Some(i64::from(retry_after_s) * SECOND));
                     return Ok(false);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(true)
