@@ -353,7 +353,7 @@ fn a_redirect_uri_must_be_on_the_list_letter_for_letter() {
         );
     }
     for (config, status) in [
-        (json!({"base": "https://127.0.0.1"}), 201),
+        (json!({"base": "https://127.0.0.1", "client_id": "own"}), 201),
         (json!({"base": "https://u:p@gitlab.example.com"}), 400),
         (json!({"base": "gitlab.example.com"}), 400),
         (json!({"redirectUri": "http://x.example"}), 400),

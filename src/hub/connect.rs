@@ -112,6 +112,7 @@ impl Hub<'_> {
             Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, new.config)?,
         };
         let manifest = integration.manifest()?;
+        self.check_home(manifest, method, &config, &secrets)?;
         self.check_references(manifest, new.owner.as_deref(), &secrets)?;
         let mut connection = Connection::new(
             &self.ports,
@@ -142,8 +143,15 @@ impl Hub<'_> {
             .remove(LEARNED_AT)
             .filter(|_| !change.config.contains_key("webhook_secret"));
         let made_by_hub = take_captured(&integration, &mut fields)?;
-        for (name, secret) in found.open(&self.ports)? {
-            fields.insert(name, json!(secret.expose()));
+        let held = found.open(&self.ports)?;
+        let anew: Vec<String> = change
+            .config
+            .iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(n, _)| n.clone())
+            .collect();
+        for (name, secret) in &held {
+            fields.insert(name.clone(), json!(secret.expose()));
         }
         for (name, value) in change.config {
             match value {
@@ -155,7 +163,15 @@ impl Hub<'_> {
             Method::Fields => self.checked(&integration, fields)?,
             Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, fields)?,
         };
-        self.check_references(integration.manifest()?, found.owner.as_deref(), &secrets)?;
+        let manifest = integration.manifest()?;
+        check_stays(
+            manifest,
+            &found,
+            &config,
+            held.keys().filter(|name| !anew.contains(name)),
+        )?;
+        self.check_home(manifest, found.method, &config, &secrets)?;
+        self.check_references(manifest, found.owner.as_deref(), &secrets)?;
         if let Value::Object(members) = &mut config {
             members.extend(made_by_hub);
         }
@@ -166,6 +182,21 @@ impl Hub<'_> {
         connection::change(&self.ports, &found, name, config, &secrets, actor)
             .await
             .map(Some)
+    }
+
+    fn check_home(
+        &self,
+        manifest: &Manifest,
+        method: Method,
+        config: &Value,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<()> {
+        match method {
+            Method::Fields => Ok(()),
+            Method::OAuth2 | Method::ClientCredentials => {
+                Provider::of(manifest, config, secrets)?.check_home(self.ports.host)
+            }
+        }
     }
 
     /// Checks secrets that are references. They are for connections that nobody owns: whoever may change where requests
@@ -338,6 +369,38 @@ impl Hub<'_> {
         }
         config.extend(fields);
         Ok((Value::Object(config), secrets))
+    }
+}
+
+/// Refuses to take what a connection holds to another server: a secret that may be used is not one that may be read. `kept`
+/// are the secrets that were not given anew.
+fn check_stays<'n>(
+    manifest: &Manifest,
+    found: &Connection,
+    config: &Value,
+    kept: impl Iterator<Item = &'n String>,
+) -> Result<()> {
+    let moved = |name: &&String| manifest.leads_by(name) && found.config.get(*name) != config.get(*name);
+    let names = [&found.config, config].into_iter().filter_map(Value::as_object);
+    let Some(name) = names.flat_map(Map::keys).find(moved) else {
+        return Ok(());
+    };
+    let at = format!("/config/{name}");
+    if found.tokens.is_some() {
+        let message =
+            "is fixed: the tokens of this account are for the server that it was connected at; make another connection";
+        return Err(Error::invalid(at, message));
+    }
+    let webhook = manifest.webhook.as_ref();
+    let is_sent = |secret: &&String| {
+        !is_webhook_field(manifest, secret) && webhook.is_none_or(|w| !w.settings.contains_key(*secret))
+    };
+    match kept.filter(is_sent).next() {
+        Some(secret) => Err(Error::invalid(
+            at,
+            format!("is where `{secret}` is sent: give `{secret}` anew with it"),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -108,6 +108,13 @@ pub struct Part {
     pub from: Option<Source>,
 }
 
+impl Part {
+    /// Whether it names a server that can be anybody's.
+    pub fn is_anybodys(&self) -> bool {
+        self.kind == PartKind::Origin && self.suffixes.is_empty() && self.one_of.is_empty() && self.from.is_none()
+    }
+}
+
 /// What a [`Part`] must look like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -248,6 +255,10 @@ pub struct Revoke {
     /// How; RFC 7009 where absent.
     #[serde(default)]
     pub style: RevokeStyle,
+    /// Whether one token's end is the end of all that the user's consent brought: then nothing is revoked while another
+    /// connection of the same user lives on it.
+    #[serde(default)]
+    pub ends_grant: bool,
 }
 
 /// Ways to revoke a token.
@@ -324,6 +335,12 @@ impl OAuth2 {
             ("userinfo/url", self.userinfo.as_ref().and_then(|u| u.url.as_deref())),
         ];
         single.into_iter().filter_map(|(at, url)| Some((at, url?)))
+    }
+
+    /// Whether the part of this name decides where a secret goes.
+    pub fn leads_by(&self, part: &str) -> bool {
+        let named = format!("{{{part}}}");
+        self.urls().any(|(_, url)| url.contains(&named))
     }
 
     /// Compiles every expression, and checks that each `{name}` of a URL is a part that can stand there.
