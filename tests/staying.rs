@@ -8,7 +8,7 @@
 
 mod support;
 
-use patchbay::http::{Method, form_pairs};
+use patchbay::http::{Method, Request, form_pairs};
 use patchbay::registry;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -257,4 +257,62 @@ fn of_two_sign_ins_at_once_one_counts_whole_and_the_other_leaves_no_trace() {
     let (_, audit) = world.api(Method::Get, "/api/v1/audit?act=connection.authenticated", &Value::Null);
     assert_eq!(audit["data"].as_array().unwrap().len(), 1, "{audit}");
     assert_eq!(audit["data"][0]["detail"]["user_id"], json!("2"), "{audit}");
+}
+
+#[test]
+fn a_user_of_another_server_is_another_user() {
+    let world = gitlab();
+    let token = |request: &Request| {
+        let name = if request.url.starts_with("https://gitlab.com") {
+            "ours"
+        } else {
+            "theirs"
+        };
+        json_reply(200, json!({"access_token": name, "expires_in": 7200}))
+    };
+    for server in ["https://gitlab.com", "https://git.example.com"] {
+        world.net.on(Method::Post, &format!("{server}/oauth/token"), token);
+        // Each server has a user 42 of its own.
+        let user = |_: &Request| json_reply(200, json!({"id": 42, "username": "m"}));
+        world.net.on(Method::Get, &format!("{server}/api/v4/user"), user);
+    }
+    let own = json!({"base": "https://git.example.com", "client_id": "own", "client_secret": "own-secret"});
+    for (owner, config) in [("o-1", json!({})), ("o-2", own)] {
+        let link = json!({"integration": "gitlab", "owner": owner, "config": config});
+        let (status, made) = world.api(Method::Post, "/api/v1/connect-links", &link);
+        assert_eq!(status, 201, "{made}");
+        assert_eq!(browse(&world, made["url"].as_str().unwrap()), 200, "{owner}");
+    }
+
+    let (_, links) = world.api(Method::Get, "/api/v1/account-links", &Value::Null);
+
+    let told = |at: usize| (links["data"][at]["owner"].clone(), links["data"][at]["server"].clone());
+    assert_eq!(told(0), (json!("o-2"), json!("https://git.example.com")), "{links}");
+    assert_eq!(told(1), (json!("o-1"), Value::Null), "{links}");
+    let by_hand = |server: Value, owner: &str| {
+        let body = json!({"integration": "gitlab", "owner": owner, "external_user_id": "42", "server": server});
+        world.api(Method::Post, "/api/v1/account-links", &body).0
+    };
+    assert_eq!(by_hand(json!("https://third.example.com"), "o-3"), 201);
+    assert_eq!(by_hand(json!("https://git.example.com"), "o-3"), 409);
+    assert_eq!(by_hand(json!("https://gitlab.com"), "o-3"), 409);
+    assert_eq!(by_hand(json!("not a url"), "o-3"), 400);
+}
+
+/// Goes the way of a browser that follows a connect link.
+fn browse(world: &World, url: &str) -> u16 {
+    let path = url.trim_start_matches("https://hub.example.com");
+    let away = world.request(Method::Get, path, &[], b"");
+    let cookie = away
+        .headers
+        .get("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let location = away.headers.get("location").unwrap().to_owned();
+    let state = location.split("state=").nth(1).unwrap().split('&').next().unwrap();
+    let back = format!("/oauth/callback?code=good&state={state}");
+    world.request(Method::Get, &back, &[("cookie", &cookie)], b"").status
 }

@@ -10,6 +10,7 @@ pub mod token;
 pub mod user;
 pub mod vault;
 
+use crate::action::egress;
 use crate::error::{Error, Result};
 use crate::http::{Request, percent_encode};
 use crate::manifest::Manifest;
@@ -245,6 +246,20 @@ pub fn auth(manifest: &Manifest) -> Result<&Auth> {
             "the integration `{}` has no `auth`: it needs no connection",
             manifest.name
         ))
+    })
+}
+
+/// The origin of the self-managed server that a connection of these settings leads to; empty: the service's own.
+pub fn server(manifest: &Manifest, config: &Value, host: &dyn Host) -> Result<String> {
+    // What lacks a part of its address has not named a server of its own.
+    let url = base_url(manifest, config, host).unwrap_or_default();
+    if url.is_empty() {
+        return Ok(String::new());
+    }
+    let origin = egress::origin(&url)?;
+    Ok(match manifest.owns_host(&origin.host) {
+        true => String::new(),
+        false => origin.to_string(),
     })
 }
 

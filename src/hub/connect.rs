@@ -378,7 +378,7 @@ fn check_stays<'n>(
     manifest: &Manifest,
     found: &Connection,
     config: &Value,
-    kept: impl Iterator<Item = &'n String>,
+    mut kept: impl Iterator<Item = &'n String>,
 ) -> Result<()> {
     let moved = |name: &&String| manifest.leads_by(name) && found.config.get(*name) != config.get(*name);
     let names = [&found.config, config].into_iter().filter_map(Value::as_object);
@@ -395,7 +395,7 @@ fn check_stays<'n>(
     let is_sent = |secret: &&String| {
         !is_webhook_field(manifest, secret) && webhook.is_none_or(|w| !w.settings.contains_key(*secret))
     };
-    match kept.filter(is_sent).next() {
+    match kept.find(is_sent) {
         Some(secret) => Err(Error::invalid(
             at,
             format!("is where `{secret}` is sent: give `{secret}` anew with it"),

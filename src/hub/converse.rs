@@ -20,7 +20,6 @@ use crate::store::connection;
 use crate::store::conversation::{self, Conversation, Incoming};
 use crate::store::delivery::{Delivery, Message};
 use crate::store::destination::Destination;
-use crate::store::event::Event;
 use crate::store::run::{self as table, Order, Run};
 use crate::template::Scope;
 use serde_json::Value;
@@ -58,8 +57,8 @@ impl Plan {
 impl Hub<'_> {
     /// What expressions of a mapping may see of the settings: those that are not secret. Where the app is not set up to
     /// answer there are none, which keeps no event from its subscribers.
-    pub(super) async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
-        let Some(id) = &event.connection_id else {
+    pub(super) async fn public_config(&self, manifest: &Manifest, connection_id: Option<&str>) -> Result<Value> {
+        let Some(id) = connection_id else {
             let app = Credential::of_app(manifest, None, self.ports.host);
             return Ok(app.map_or(Value::Null, |c| c.config));
         };
@@ -92,7 +91,9 @@ impl Hub<'_> {
             return Ok(none("the payload cannot be read"));
         }
         let kind = opened.kind();
-        let config = self.public_config(manifest, &opened.event).await?;
+        let config = self
+            .public_config(manifest, opened.event.connection_id.as_deref())
+            .await?;
         let context = agent::context(spec, kind, &opened.body, &config)?;
         let names = Names {
             mention: settings::agent_mention(self.ports.host),

@@ -30,7 +30,9 @@ impl Hub<'_> {
         if part.spec.link.is_empty() {
             return Ok(None);
         }
-        let config = self.public_config(part.manifest, &opened.event).await?;
+        let config = self
+            .public_config(part.manifest, opened.event.connection_id.as_deref())
+            .await?;
         let Some(way) = agent::link_way(part.spec, context, &config)? else {
             return Ok(None);
         };
@@ -39,7 +41,7 @@ impl Hub<'_> {
                 "the sender cannot connect an account: nobody says who they are".to_owned(),
             ));
         };
-        let known = match user::linked(&self.ports, &part.manifest.name, &user_id).await? {
+        let known = match user::linked(&self.ports, part.manifest, &config, &user_id).await? {
             Some((_, Some(_))) => return Ok(None),
             other => other.map(|(link, _)| link),
         };

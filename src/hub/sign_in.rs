@@ -6,7 +6,7 @@
 use super::Hub;
 use crate::action::egress;
 use crate::credential::grant::{Failure, Provider};
-use crate::credential::{refresh, wanted_scopes};
+use crate::credential::{self, refresh, wanted_scopes};
 use crate::error::{Error, Result};
 use crate::http::{Headers, Method, Request, percent_encode};
 use crate::id::{self, Kind};
@@ -280,6 +280,7 @@ impl Hub<'_> {
             statements.push(account_link::put(&AccountLink {
                 id: id::new(Kind::AccountLink, ports.host),
                 integration: c.integration.clone(),
+                server: credential::server(provider.manifest, &config, ports.host)?,
                 external_user_id: user_id.clone(),
                 external_name: name.clone(),
                 owner: link.owner.clone(),

@@ -194,6 +194,14 @@ impl Manifest {
         }
     }
 
+    /// Whether a host is one of the service itself.
+    pub fn owns_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|own| match own.strip_prefix('*') {
+            Some(end) => host.len() > end.len() && host.to_ascii_lowercase().ends_with(&end.to_ascii_lowercase()),
+            None => own.eq_ignore_ascii_case(host),
+        })
+    }
+
     /// Whether a connection's setting decides where requests with its credential go.
     pub fn leads_by(&self, field: &str) -> bool {
         let named = format!("{{{field}}}");

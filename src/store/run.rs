@@ -107,7 +107,28 @@ pub struct Run {
     pub updated_at: Timestamp,
 }
 
+/// Most bytes of a result that are kept with its run: D1's rows hold 2,000,000 bytes altogether.
+const MAX_RESULT: usize = 1_000_000;
+
+/// The member of a stored result that says that there was one which is not kept.
+const NOT_KEPT: &str = "result_not_kept_bytes";
+
+/// A result as it is stored.
+fn kept(result: &Value) -> String {
+    let text = result.to_string();
+    match text.len() > MAX_RESULT {
+        true => json!({NOT_KEPT: text.len()}).to_string(),
+        false => text,
+    }
+}
+
 impl Run {
+    /// The size in bytes of a result that was too large to be kept.
+    pub fn result_not_kept(&self) -> Option<u64> {
+        let members = self.result.as_ref()?.as_object().filter(|members| members.len() == 1)?;
+        members.get(NOT_KEPT)?.as_u64()
+    }
+
     /// A run of this action with these inputs that nothing has happened to, due now; of nobody and nothing yet.
     pub fn new(id: String, action: &str, inputs: Value, now: Timestamp) -> Self {
         Self {
@@ -214,7 +235,7 @@ pub async fn begin(ports: &Ports<'_>, run: &Run, key: Option<&str>, holder: Opti
         run.inputs.to_string().into(),
         run.status.as_str().into(),
         json!(run.attempts).to_string().into(),
-        run.result.as_ref().map(Value::to_string).into(),
+        run.result.as_ref().map(kept).into(),
         run.error.as_ref().map(Value::to_string).into(),
         run.due_at.into(),
         holder.map(|(holder, _)| holder).into(),
@@ -319,7 +340,7 @@ pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option
         run.status.as_str().into(),
         run.unsettled.into(),
         json!(run.attempts).to_string().into(),
-        run.result.as_ref().map(Value::to_string).into(),
+        run.result.as_ref().map(kept).into(),
         run.error.as_ref().map(Value::to_string).into(),
         run.due_at.into(),
         run.updated_at.into(),
