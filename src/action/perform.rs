@@ -293,6 +293,21 @@ impl Call<'_> {
         }
     }
 
+    /// Whether a try that may have taken effect can be followed by another: repeating does no harm, or its effect can be
+    /// looked for.
+    pub fn can_settle(&self) -> Result<bool> {
+        if self.action.is_repeatable() {
+            return Ok(true);
+        }
+        let Some(reconcile) = &self.action.reconcile else {
+            return Ok(false);
+        };
+        reconcile
+            .when
+            .as_ref()
+            .map_or(Ok(true), |when| when.truth(&self.scope(&[])))
+    }
+
     /// A result that fits the action's schema.
     pub fn checked(&self, result: Value) -> Result<Value> {
         self.integration.check_output(self.name, &result)?;

@@ -7,6 +7,7 @@
 mod conformity;
 pub mod crypto;
 pub mod scene;
+pub mod services;
 
 use async_trait::async_trait;
 use patchbay::api;
@@ -343,7 +344,7 @@ impl Cache for Memory {
 
 /// Clock, randomness, settings and log.
 pub struct Machine {
-    pub now: Cell<i64>,
+    pub now: Rc<Cell<i64>>,
     random: Cell<u64>,
     pub vars: RefCell<BTreeMap<String, String>>,
     pub lines: RefCell<Vec<Value>>,
@@ -498,7 +499,7 @@ impl World {
             crypto: Box::new(MarkCrypto),
             memory: Memory::default(),
             machine: Machine {
-                now: Cell::new(1_763_800_000_000),
+                now: Rc::new(Cell::new(1_763_800_000_000)),
                 random: Cell::new(42),
                 vars: RefCell::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
                 lines: RefCell::default(),
