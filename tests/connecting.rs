@@ -81,3 +81,26 @@ fn a_learned_secret_can_be_read_for_an_hour_and_one_that_was_set_never() {
     world.wait(61 * MINUTE);
     assert_eq!(shown(&kept), Value::Null);
 }
+
+#[test]
+fn an_account_names_its_email_where_it_needs_one() {
+    let world = world();
+    let new = |more: Value| {
+        let mut config = json!({"base_url": "https://jira.example.com", "api_token": "test-token", "user_id": "bot"});
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        world.api(
+            Method::Post,
+            "/api/v1/connections",
+            &json!({"integration": "jira", "config": config}),
+        )
+    };
+
+    let (status, refused) = new(json!({}));
+    assert_eq!(status, 400, "{refused}");
+    assert!(refused.to_string().contains("email"), "{refused}");
+    assert_eq!(new(json!({"email": "bot@example.com"})).0, 201);
+    assert_eq!(new(json!({"deployment": "data_center"})).0, 201);
+    assert_eq!(new(json!({"deployment": "data_center", "email": "bot"})).0, 201);
+}

@@ -142,7 +142,8 @@ const ENDS: [(&str, &[&str], usize); 6] = [
     ("GitHub", &["50 %", "Done"], 1),
     ("GitLab", &["50 %", "Done"], 1),
     ("Slack", &["50 %", "Done"], 1),
-    ("Jira", &["👀 I am on it.", "50 %", "Done"], 0),
+    // Who writes in words that the mention was heard changes that comment to the end.
+    ("Jira", &["Done"], 0),
     ("Linear", &["50 %", "Done"], 1),
     // A thought that is ephemeral is put in the place of the one before by Linear itself.
     ("a session of Linear", &["I am on it.", "10 %", "50 %", "Done"], 0),

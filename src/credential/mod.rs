@@ -152,8 +152,16 @@ impl Credential {
         });
         match (&self.grant, &auth.oauth2) {
             (Some(_), Some(oauth2)) => oauth2.apply().unwrap_or(&BEARER),
-            _ => &auth.apply,
+            _ => {
+                let mut others = auth.apply_with.iter();
+                let own = others.find(|(field, _)| self.has(field));
+                own.map_or(&auth.apply, |(_, apply)| apply)
+            }
         }
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.secrets.contains_key(field) || self.config.get(field).is_some_and(|value| !value.is_null())
     }
 
     /// Adds what the manifest says to a request, which is then complete: a signature covers it as it is.

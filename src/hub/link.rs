@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::event::agent;
 use crate::id::Kind;
 use crate::manifest::Manifest;
-use crate::manifest::conversation::Way;
+use crate::manifest::conversation::LinkWay;
 use crate::store::account_link::AccountLink;
 use crate::store::connection::{self, Method};
 use crate::store::destination::Destination;
@@ -61,7 +61,7 @@ impl Hub<'_> {
         opened: &Opened,
         part: &AgentPart,
         destination: &Destination,
-        (way, context, config): (&Way, &Value, &Value),
+        (way, context, config): (&LinkWay, &Value, &Value),
         user_id: &str,
         known: Option<AccountLink>,
     ) -> Result<()> {
@@ -71,6 +71,10 @@ impl Hub<'_> {
             return Ok(());
         }
         let mut new = self.wanted_link(part.manifest, config, known).await?;
+        if new.connection_id.is_none() {
+            let own = way.config.iter().map(|(name, value)| (name.clone(), json!(value)));
+            new.config.extend(own);
+        }
         if new.owner.is_empty() {
             new.owner = event
                 .owner

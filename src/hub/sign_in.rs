@@ -119,6 +119,7 @@ impl Hub<'_> {
             scopes: &scopes,
             state: &state,
             verifier: verifier.as_ref().map(Secret::expose),
+            config: &c.config,
         };
         let authorization_url = authorize::url(provider.spec, &endpoint, &question);
         let hidden = Hidden {

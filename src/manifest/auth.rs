@@ -3,7 +3,7 @@
 use super::Schema;
 use super::action::RequestTemplate;
 use super::oauth2::{self, OAuth2, Part};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::template::{JsonTemplate, Template};
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,6 +37,9 @@ pub struct Auth {
     /// What is added to each request. `token` is the access token, `secret.<field>` a secret field.
     #[serde(default)]
     pub apply: Apply,
+    /// What is added in place of that where a connection has this field; the first by name.
+    #[serde(default)]
+    pub apply_with: BTreeMap<String, Apply>,
 }
 
 /// A signed assertion exchanged for an access token (RFC 7523's pattern; app installations use the same).
@@ -189,6 +192,11 @@ impl Auth {
             token.request.check("/auth/token/request")?;
             token.access_token.check()?;
             token.expires_at.as_ref().map_or(Ok(()), Template::check)?;
+        }
+        for name in self.apply_with.keys() {
+            if !self.properties().any(|(field, _)| field == name) {
+                return Err(Error::validation(format!("/auth/apply_with: `{name}` is no field")));
+            }
         }
         oauth2::check_parts(&self.parts)?;
         self.oauth2.as_ref().map_or(Ok(()), |spec| spec.check(&self.parts))

@@ -40,6 +40,9 @@ pub struct OAuth2 {
     /// Parameters of the authorize URL besides those of RFC 6749, in the order of their names. Empty ones are left out.
     #[serde(default)]
     pub authorize_params: BTreeMap<String, String>,
+    /// Parameters that a part of the connection's settings gives; left out where it has none.
+    #[serde(default)]
+    pub authorize_parts: BTreeMap<String, String>,
     /// Parameters of RFC 6749 that this provider does not take (`response_type`, `scope`).
     #[serde(default)]
     pub omit: Vec<String>,
@@ -353,6 +356,10 @@ impl OAuth2 {
             info.name
                 .as_ref()
                 .map_or(Ok(()), |t| named(t, "/auth/oauth2/userinfo/name"))?;
+        }
+        if let Some(name) = self.authorize_parts.values().find(|name| !parts.contains_key(*name)) {
+            let message = format!("names the part `{name}`, which is not there");
+            return Err(Error::invalid("/auth/oauth2/authorize_parts", message));
         }
         if self.authorize_url.is_none() && self.client_credentials.is_none() && self.device_url.is_none() {
             let message = "needs `authorize_url`, `device_url` or `client_credentials`";

@@ -375,6 +375,16 @@ WHERE run.id = ?1 AND earlier.status = 'succeeded' ORDER BY earlier.seq DESC LIM
     Ok(row.and_then(|row| row.result))
 }
 
+/// Whether a conversation has runs whose fingerprint begins so, besides those of `own`.
+pub async fn has_other(ports: &Ports<'_>, conversation_id: &str, beginning: &str, own: &str) -> Result<bool> {
+    let sql = "-- run::has_other
+SELECT id FROM run WHERE conversation_id = ?1 AND fingerprint >= ?2 AND fingerprint < ?2 || '~' AND fingerprint <> ?3
+LIMIT 1";
+    let params = [conversation_id.into(), beginning.into(), own.into()];
+    let found: Option<Value> = ports.sql.first(Stmt::new(sql, params)).await?;
+    Ok(found.is_some())
+}
+
 /// Ids of runs that are due, that nobody holds and that wait for no other, oldest first.
 pub fn due(now: Timestamp, limit: i64) -> Stmt {
     let sql = "-- run::due

@@ -121,6 +121,7 @@ pub fn text_of(content: &Value) -> String {
             .iter()
             .filter(|(name, _)| ["text", "content"].contains(&name.as_str()))
             .map(|(_, value)| text_of(value))
+            .chain((members.get("type") == Some(&json!("paragraph"))).then(|| "\n".to_owned()))
             .collect(),
         _ => String::new(),
     }
@@ -173,7 +174,12 @@ impl Scene {
             _ => {}
         }
         let (kind, body) = match &payload {
-            Value::Null => ("application/x-www-form-urlencoded", self.fixture_body()),
+            Value::Null => {
+                let form = self
+                    .fixture_body()
+                    .replace("13345224609.738474920.8088930838d88f008e0", id);
+                ("application/x-www-form-urlencoded", form)
+            }
             json => ("application/json", json.to_string()),
         };
         let seconds = (now / 1_000).to_string();
@@ -401,7 +407,7 @@ fn slack(kept: &Kept, request: &Request) -> Reply {
         },
         (Method::Post, "chat.postMessage") => {
             let ts = format!("1769861000.000{}", kept.messages.borrow().len());
-            kept.keep(Some(&ts), body, false);
+            kept.keep(Some(&ts), body.clone(), channel.starts_with('U'));
             json_reply(200, json!({"ok": true, "channel": place, "ts": ts}))
         }
         (Method::Post, "chat.postEphemeral") => {
