@@ -4,13 +4,11 @@
 
 mod support;
 
-use patchbay::http::{Method, Response};
+use patchbay::http::Response;
 use patchbay::time::DAY;
 use serde_json::{Value, json};
-use std::rc::Rc;
-use support::World;
 use support::scene::*;
-use support::services::{Kept, Scene, scene};
+use support::talk::Talk;
 
 /// What a service sends of a message: with this id and text, and of an edit with the text before it.
 type Form = fn(&mut Value, i64, &str, Option<&str>);
@@ -63,54 +61,6 @@ const FORMS: [(&str, &str, Form); 5] = [
     }),
 ];
 
-struct Talk {
-    scene: &'static Scene,
-    world: World,
-    kept: Rc<Kept>,
-    path: String,
-}
-
-impl Talk {
-    fn of(name: &str) -> Self {
-        let (scene, world) = (scene(name), World::new());
-        let kept = Rc::new(Kept::of(&world));
-        for method in [Method::Get, Method::Post, Method::Put, Method::Patch] {
-            let kept = kept.clone();
-            world
-                .net
-                .on(method, "https://", move |request| match request.url == AGENT {
-                    true => Ok(Response::empty(204)),
-                    false => scene.answer(&kept, request),
-                });
-        }
-        let path = scene.connect(&world, &json!({}));
-        scene.agent(&world, &[]);
-        Self {
-            scene,
-            world,
-            kept,
-            path,
-        }
-    }
-
-    fn deliver(&self, id: &str, payload: &Value) {
-        let (status, event) = self.scene.deliver(&self.world, &self.path, id, payload);
-        assert!([200, 202].contains(&status), "{}: {event}", self.scene.name);
-        self.world.work();
-    }
-
-    fn letters(&self) -> usize {
-        letters(&self.world).len()
-    }
-
-    fn say(&self, n: usize, status: &str, message: &str) {
-        let letter = letters(&self.world).into_iter().nth(n).unwrap_or_default();
-        let (code, body) = answer(&self.world, &letter, json!({"status": status, "message": message}));
-        assert_eq!(code, 202, "{body}");
-        self.world.work();
-    }
-}
-
 #[test]
 fn an_edit_asks_if_it_brings_the_mention_in_and_what_asked_before_does_not_ask_again() {
     for (name, mention, form) in FORMS {
@@ -121,7 +71,7 @@ fn an_edit_asks_if_it_brings_the_mention_in_and_what_asked_before_does_not_ask_a
             form(&mut payload, message, text, before);
             sent.set(sent.get() + 1);
             talk.deliver(&format!("d-{}", sent.get()), &payload);
-            talk.letters()
+            talk.heard()
         };
         let asks = format!("{mention} look");
 
@@ -141,7 +91,7 @@ fn an_edit_asks_if_it_brings_the_mention_in_and_what_asked_before_does_not_ask_a
         assert_eq!(send(1, &more, Some(&asks)), 1, "{name}: it asked already");
         assert_eq!(send(2, &asks, None), 2, "{name}: another message");
         assert_eq!(send(2, &more, Some(&asks)), 2, "{name}: it asked when it was written");
-        talk.say(1, "completed", "Done");
+        talk.say(1, json!({"status": "completed", "message": "Done"}));
         assert_eq!(send(2, &asks, Some(&more)), 2, "{name}: it was answered");
         assert_eq!(send(3, &asks, None), 3, "{name}: the next one");
     }
@@ -167,7 +117,7 @@ fn a_message_whose_dispatch_is_repeated_is_heard_all_the_same() {
         }
         comes_back(&talk.world);
 
-        assert_eq!(talk.letters(), 2, "{name}: the same letter again");
+        assert_eq!(talk.heard(), 2, "{name}: the same letter again");
         let kinds: Vec<Value> = letters(&talk.world).into_iter().map(|l| l["type"].clone()).collect();
         assert_eq!(kinds, ["conversation.started", "conversation.started"], "{name}");
     }
@@ -179,9 +129,9 @@ fn an_acknowledgement_in_words_becomes_the_progress_and_the_result() {
     talk.deliver("d-1", &talk.scene.mention());
     assert_eq!(talk.kept.said(), ["👀 I am on it."]);
 
-    talk.say(0, "progress", "10 %");
+    talk.say(0, json!({"status": "progress", "message": "10 %"}));
     assert_eq!(talk.kept.said(), ["10 %"]);
-    talk.say(0, "completed", "Done");
+    talk.say(0, json!({"status": "completed", "message": "Done"}));
     assert_eq!(talk.kept.said(), ["Done"]);
 }
 
@@ -189,15 +139,15 @@ fn an_acknowledgement_in_words_becomes_the_progress_and_the_result() {
 fn each_message_of_a_turn_is_acknowledged_and_the_answer_stands_after_the_last() {
     let talk = Talk::of("Jira");
     talk.deliver("d-1", &talk.scene.mention());
-    talk.say(0, "progress", "Which one?");
+    talk.say(0, json!({"status": "progress", "message": "Which one?"}));
     let mut follows = talk.scene.mention();
     follows["comment"]["id"] = json!("10102");
     follows["comment"]["body"] = json!("The left one.");
     talk.deliver("d-2", &follows);
     assert_eq!(talk.kept.said(), ["Which one?", "👀 I am on it."]);
 
-    talk.say(1, "progress", "50 %");
-    talk.say(1, "completed", "Done");
+    talk.say(1, json!({"status": "progress", "message": "50 %"}));
+    talk.say(1, json!({"status": "completed", "message": "Done"}));
     assert_eq!(talk.kept.said(), ["Which one?", "Done"]);
 }
 
@@ -216,4 +166,28 @@ fn an_agent_that_cannot_be_reached_is_told_of_in_the_acknowledgement() {
     let said = talk.kept.said();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].starts_with("I could not be reached"), "{said:?}");
+}
+
+#[test]
+fn a_task_of_a_project_asks_as_an_issue_does_and_an_epic_of_a_group_nobody() {
+    for (project, letters) in [(true, 1), (false, 0)] {
+        let talk = Talk::of("GitLab");
+        let mut body = talk.scene.mention();
+        body["object_kind"] = json!("work_item");
+        body["event_type"] = json!("work_item");
+        body["object_attributes"] = json!({"id": 92, "iid": 17, "title": "Printer on fire", "type": "Task", "action": "open",
+            "description": "@patchbay look", "url": "https://gitlab.com/example/demo/-/work_items/17"});
+        body["labels"] = json!([]);
+        body.as_object_mut().unwrap().remove("issue");
+        if !project {
+            body.as_object_mut().unwrap().remove("project");
+        }
+        talk.deliver("d-1", &body);
+
+        assert_eq!(talk.heard(), letters);
+        if project {
+            talk.say(0, json!({"status": "completed", "message": "Done"}));
+            assert_eq!(talk.kept.said(), ["Done"]);
+        }
+    }
 }

@@ -9,9 +9,9 @@ mod support;
 use patchbay::http::{Method, Response};
 use patchbay::time::MINUTE;
 use serde_json::{Value, json};
-use std::rc::Rc;
 use support::scene::*;
-use support::services::{Kept, scene, text_of};
+use support::services::text_of;
+use support::talk::Talk;
 use support::{World, json_reply};
 
 const TOKEN_URL: &str = "https://github.com/login/oauth/access_token";
@@ -205,35 +205,18 @@ fn link_in(text: &str) -> String {
 #[test]
 fn an_unlinked_sender_gets_a_link_once_and_the_agent_with_their_own_account_after_it_was_used() {
     for case in CASES {
-        let scene = scene(case.scene);
-        let world = World::new();
-        let kept = Rc::new(Kept::of(&world));
-        for method in [Method::Get, Method::Post, Method::Put] {
-            let kept = kept.clone();
-            world
-                .net
-                .on(method, "https://", move |request| match request.url == AGENT {
-                    true => Ok(Response::empty(204)),
-                    false => scene.answer(&kept, request),
-                });
-        }
+        let (action, inputs) = (case.action)();
+        let talk = Talk::with(case.scene, &json!({"user_accounts": "required"}), &[action]);
+        let (scene, world) = (talk.scene, &talk.world);
         for (name, value) in [("CLIENT_ID", "test-client"), ("CLIENT_SECRET", "test-client-secret")] {
             world.set(&format!("{}_{name}", scene.service.to_uppercase()), value);
         }
-        let path = scene.connect(&world, &json!({"user_accounts": "required"}));
-        let (action, inputs) = (case.action)();
-        scene.agent(&world, &[action]);
-        let ask = |id: &str| {
-            let (status, event) = scene.deliver(&world, &path, id, &scene.mention());
-            assert!([200, 202].contains(&status), "{}: {event}", case.scene);
-            world.work();
-        };
 
-        ask("d-1");
+        talk.deliver("d-1", &scene.mention());
         world.wait(MINUTE);
-        sweep(&world);
+        sweep(world);
 
-        assert!(letters(&world).is_empty(), "{}", case.scene);
+        assert!(talk.heard() == 0, "{}", case.scene);
         let (_, events) = world.api(Method::Get, "/api/v1/events", &Value::Null);
         let decision = &events["data"][0]["decision"];
         assert_eq!(
@@ -241,7 +224,7 @@ fn an_unlinked_sender_gets_a_link_once_and_the_agent_with_their_own_account_afte
             "{}",
             case.scene
         );
-        let sent = kept.messages.borrow().clone();
+        let sent = talk.kept.messages.borrow().clone();
         assert_eq!((sent.len(), sent[0].private), (1, case.private), "{}", case.scene);
         let text = text_of(&sent[0].content);
         assert!(text.contains("Before I work for you, please connect your"), "{text}");
@@ -252,16 +235,13 @@ fn an_unlinked_sender_gets_a_link_once_and_the_agent_with_their_own_account_afte
         for (url, reply) in case.consent {
             world.net.once(url, move |_| json_reply(200, reply()));
         }
-        let (status, page) = come_back(&world, &away);
+        let (status, page) = come_back(world, &away);
         assert_eq!(status, 200, "{}: {page}", case.scene);
 
         world.wait(MINUTE);
-        ask("d-2");
-        let letter = letters(&world).into_iter().next().unwrap_or_default();
+        talk.deliver("d-2", &scene.mention());
         let asked = json!({"status": "progress", "actions": [{"action": action, "inputs": inputs}]});
-        let (code, body) = answer(&world, &letter, asked);
-        assert_eq!(code, 202, "{}: {body}", case.scene);
-        world.work();
+        let body = talk.say(0, asked);
         let path = format!("/api/v1/runs/{}", body["runs"][0]["id"].as_str().unwrap_or_default());
         let run = world.api(Method::Get, &path, &Value::Null).1;
         let links = world.api(Method::Get, "/api/v1/account-links", &Value::Null).1;
@@ -277,13 +257,7 @@ fn an_unlinked_sender_gets_a_link_once_and_the_agent_with_their_own_account_afte
         let requests = world.net.to(case.to);
         let last = requests.last().and_then(|r| r.headers.get("authorization"));
         assert_eq!(last, Some("Bearer users-token"), "{}", case.scene);
-        let words = [("status", json!("completed")), ("message", json!("Done"))];
-        answer(
-            &world,
-            &letter,
-            Value::Object(words.map(|(n, v)| (n.to_owned(), v)).into_iter().collect()),
-        );
-        world.work();
+        talk.say(0, json!({"status": "completed", "message": "Done"}));
         let said = world
             .net
             .sent

@@ -8,6 +8,7 @@ mod conformity;
 pub mod crypto;
 pub mod scene;
 pub mod services;
+pub mod talk;
 
 use async_trait::async_trait;
 use patchbay::api;

@@ -424,6 +424,8 @@ fn slack(kept: &Kept, request: &Request) -> Reply {
         (Method::Get, "conversations.replies" | "conversations.history") => {
             assert!(!url.contains("channel=U"), "what stands there cannot be listed: {url}");
             let whole = url.contains("include_all_metadata=true");
+            let oldest = url.split("oldest=").nth(1).and_then(|rest| rest.split('&').next());
+            let oldest = oldest.and_then(|s| s.parse::<i64>().ok()).unwrap_or_default();
             let show = |m: &Message| {
                 let mut shown = json!({"ts": m.id, "text": m.content["text"]});
                 if whole && !m.content["metadata"].is_null() {
@@ -431,7 +433,10 @@ fn slack(kept: &Kept, request: &Request) -> Reply {
                 }
                 shown
             };
-            json_reply(200, json!({"ok": true, "messages": kept.list(show)}))
+            let mut all = kept.messages.borrow().clone();
+            all.retain(|m| m.at.0 > oldest * 1_000);
+            let shown: Vec<Value> = all.iter().rev().map(show).collect();
+            json_reply(200, json!({"ok": true, "messages": shown}))
         }
         _ => no("unknown_method"),
     }
