@@ -4,7 +4,9 @@
 
 mod support;
 
+use patchbay::credential::Credential;
 use patchbay::http::Method;
+use patchbay::registry;
 use patchbay::time::MINUTE;
 use serde_json::{Value, json};
 use support::scene::*;
@@ -103,4 +105,26 @@ fn an_account_names_its_email_where_it_needs_one() {
     assert_eq!(new(json!({"email": "bot@example.com"})).0, 201);
     assert_eq!(new(json!({"deployment": "data_center"})).0, 201);
     assert_eq!(new(json!({"deployment": "data_center", "email": "bot"})).0, 201);
+}
+
+#[test]
+fn an_app_says_which_setting_its_account_lacks() {
+    let lacks = |settings: &[(&str, &str)]| {
+        let world = world();
+        let always = [
+            ("JIRA_API_BASE_URL", "https://jira.example.com"),
+            ("JIRA_API_TOKEN", "test-token"),
+        ];
+        always
+            .iter()
+            .chain(settings)
+            .for_each(|(name, value)| world.set(name, value));
+        let manifest = registry::get("jira").unwrap().manifest().unwrap();
+        let made = Credential::of_app(manifest, None, &world.machine);
+        made.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+
+    assert!(lacks(&[]).contains("JIRA_EMAIL"), "{}", lacks(&[]));
+    assert_eq!(lacks(&[("JIRA_EMAIL", "bot@example.com")]), "");
+    assert_eq!(lacks(&[("JIRA_DEPLOYMENT", "data_center")]), "");
 }

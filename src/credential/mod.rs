@@ -100,8 +100,7 @@ impl Credential {
                 config.insert(field.to_owned(), json!(value.expose()));
             }
         }
-        let required = auth.fields.get("required").and_then(Value::as_array);
-        for field in required.into_iter().flatten().filter_map(Value::as_str) {
+        for field in auth.required(&Value::Object(config.clone())) {
             if !config.contains_key(field) && !secrets.contains_key(field) {
                 let env = auth
                     .env_fields()

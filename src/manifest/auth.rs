@@ -4,6 +4,7 @@ use super::Schema;
 use super::action::RequestTemplate;
 use super::oauth2::{self, OAuth2, Part};
 use crate::error::{Error, Result};
+use crate::schema;
 use crate::template::{JsonTemplate, Template};
 use serde::Deserialize;
 use serde_json::Value;
@@ -174,6 +175,17 @@ impl Auth {
     pub fn env_fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.properties()
             .filter_map(|(name, p)| Some((name, p.get("env")?.as_str()?)))
+    }
+
+    /// The fields that a connection with these settings must have.
+    pub fn required(&self, config: &Value) -> Vec<&str> {
+        let branch = self.fields.get("if").and_then(|condition| {
+            let holds = schema::violations(condition, config).is_empty();
+            self.fields.get(if holds { "then" } else { "else" })
+        });
+        let lists = [self.fields.get("required"), branch.and_then(|b| b.get("required"))];
+        let names = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+        names.filter_map(Value::as_str).collect()
     }
 
     fn properties(&self) -> impl Iterator<Item = (&str, &Value)> {

@@ -246,6 +246,16 @@ impl Conversation {
             way.inputs.check(&format!("/conversation/link/{i}/inputs"))?;
             optional(way.when.as_ref(), &format!("/conversation/link/{i}/when"))?;
             manifest.action(&way.action)?;
+            let parts = manifest.auth.as_ref().map(|auth| auth.parts());
+            if let Some(name) = way
+                .config
+                .keys()
+                .find(|name| !parts.is_some_and(|p| p.contains_key(*name)))
+            {
+                return Err(Error::validation(format!(
+                    "/conversation/link/{i}/config: `{name}` is no part of `auth`"
+                )));
+            }
         }
         for (i, way) in self.acknowledge.iter().enumerate() {
             way.check(&format!("/conversation/acknowledge/{i}"), manifest)?;
