@@ -35,6 +35,8 @@ struct Outside {
     died: Cell<bool>,
     /// Whether the worker that died may have left something undone.
     left: Cell<bool>,
+    /// What others do at the service before the next worker comes.
+    meanwhile: Cell<Option<fn(&Kept)>>,
 }
 
 impl Outside {
@@ -60,6 +62,7 @@ fn world_of(scene: &'static Scene, death: Death) -> (World, Rc<Outside>) {
         lost: RefCell::default(),
         died: Cell::default(),
         left: Cell::default(),
+        meanwhile: Cell::default(),
     });
     for method in [Method::Get, Method::Post, Method::Put, Method::Patch] {
         let (outside, failing) = (outside.clone(), world.sql.failing.clone());
@@ -101,14 +104,32 @@ fn revive(world: &World, outside: &Outside) {
     if world.sql.failing.replace(0) > 0 {
         outside.died.set(true);
         outside.left.set(true);
+        if let Some(others) = outside.meanwhile.take() {
+            others(&outside.kept);
+        }
     }
 }
 
 /// What people see in the end, and what the hub says of it.
 fn play(scene: &'static Scene, death: Death) -> (Rc<Outside>, Value) {
+    let said = [("progress", "10 %"), ("progress", "50 %"), ("completed", "Done")];
+    let answers = said.map(|(status, message)| json!({"status": status, "message": message}));
+    play_with(scene, death, &answers, None)
+}
+
+/// The same, with these answers of the agent, and what others do after the death.
+fn play_with(
+    scene: &'static Scene,
+    death: Death,
+    answers: &[Value],
+    meanwhile: Option<fn(&Kept)>,
+) -> (Rc<Outside>, Value) {
     let (world, outside) = world_of(scene, death);
+    outside.meanwhile.set(meanwhile);
     let path = scene.connect(&world, &json!({}));
-    scene.agent(&world, &[]);
+    let listed = answers.iter().filter_map(|a| a["actions"].as_array()).flatten();
+    let actions: Vec<&str> = listed.filter_map(|a| a["action"].as_str()).collect();
+    scene.agent(&world, &actions);
     if let Death::BeforeBatch(n) = death {
         world.sql.fails_after(n);
     }
@@ -119,8 +140,8 @@ fn play(scene: &'static Scene, death: Death) -> (Rc<Outside>, Value) {
     settle(&world, &outside);
     let letter = outside.letters.borrow().first().map(|(_, letter)| letter.clone());
     let letter = letter.unwrap_or_default();
-    for (status, message) in [("progress", "10 %"), ("progress", "50 %"), ("completed", "Done")] {
-        while answer(&world, &letter, json!({"status": status, "message": message})).0 != 202 {
+    for said in answers {
+        while answer(&world, &letter, said.clone()).0 != 202 {
             assert!(world.sql.failing.get() > 0, "{}: the answer is refused", scene.name);
             revive(&world, &outside);
         }
@@ -131,7 +152,7 @@ fn play(scene: &'static Scene, death: Death) -> (Rc<Outside>, Value) {
     let runs: Vec<&Value> = runs.map(|run| &run["status"]).collect();
     let (_, events) = world.api(Method::Get, "/api/v1/events", &Value::Null);
     let state = json!({
-        "said": outside.kept.said(), "reactions": outside.kept.reactions.borrow().len(),
+        "work": outside.kept.workshop.seen(), "said": outside.kept.said(), "reactions": outside.kept.reactions.borrow().len(),
         "letters": outside.letters.borrow().len(), "runs": runs, "event": events["data"][0]["status"],
     });
     (outside, state)
@@ -186,6 +207,110 @@ fn a_worker_that_is_killed_before_any_of_its_writes_ends_in_the_same_state() {
             deaths += 1;
         }
         assert!(deaths >= 20, "{name}: {deaths} batches");
+    }
+}
+
+type Actions = fn() -> Value;
+
+/// What an agent does at each service, and what of it cannot be looked for.
+const WORK: [(&str, Actions, &str); 5] = [
+    (
+        "GitHub",
+        || {
+            json!([
+                {"action": "push_commit", "inputs": {"repo": "example/demo", "branch": "fix", "message": "Put it out", "files": [{"path": "a", "content": "x"}]}},
+                {"action": "create_pull_request", "inputs": {"repo": "example/demo", "title": "Fix", "head": "fix", "base": "main"}},
+                {"action": "add_labels", "inputs": {"repo": "example/demo", "issue": 42, "labels": ["Bug"]}},
+                {"action": "push_commit", "inputs": {"repo": "example/demo", "branch": "fix", "message": "Sweep up", "files": [{"path": "b", "content": "y"}]}},
+            ])
+        },
+        "",
+    ),
+    (
+        "GitLab",
+        || {
+            json!([
+                {"action": "push_commit", "inputs": {"repo": "example/demo", "branch": "fix", "message": "Put it out", "files": [{"path": "a", "content": "x"}]}},
+                {"action": "create_merge_request", "inputs": {"repo": "example/demo", "title": "Fix", "source_branch": "fix", "target_branch": "main"}},
+                {"action": "add_labels", "inputs": {"repo": "example/demo", "kind": "issues", "issue": 17, "labels": ["Bug"]}},
+                {"action": "push_commit", "inputs": {"repo": "example/demo", "branch": "fix", "message": "Sweep up", "files": [{"path": "b", "content": "y"}]}},
+            ])
+        },
+        "",
+    ),
+    (
+        "Slack",
+        || json!([{"action": "create_task", "inputs": {"channel": "C0LAN2Q65", "title": "Buy an extinguisher"}}]),
+        "/chat.postMessage",
+    ),
+    (
+        "Jira",
+        || {
+            json!([
+                {"action": "transition", "inputs": {"issue": "DEMO-42", "to": "In Progress"}},
+                {"action": "update_issue", "inputs": {"issue": "DEMO-42", "add_labels": ["Bug"]}},
+                {"action": "create_issue", "inputs": {"project": "DEMO", "type": "Task", "summary": "Buy an extinguisher"}},
+            ])
+        },
+        "/rest/api/3/issue",
+    ),
+    (
+        "Linear",
+        || {
+            json!([
+                {"action": "update_status", "inputs": {"issue": "55555555-test", "status": "In Progress"}},
+                {"action": "add_labels", "inputs": {"issue": "55555555-test", "labels": ["Bug"]}},
+                {"action": "create_issue", "inputs": {"team": "DEMO", "title": "Buy an extinguisher"}},
+            ])
+        },
+        "",
+    ),
+];
+
+#[test]
+fn what_an_agent_does_is_done_once_wherever_the_worker_dies() {
+    for (name, work, open) in WORK {
+        let scene = scene(name);
+        let answers = [json!({"status": "completed", "actions": work()})];
+        let (outside, whole) = play_with(scene, Death::Never, &answers, None);
+        let runs = whole["runs"].as_array().cloned().unwrap_or_default();
+        assert!(runs.iter().all(|status| status == "succeeded"), "{name}: {whole}");
+
+        for at in 1..=outside.requests.get() {
+            let (outside, mut state) = play_with(scene, Death::AfterRequest(at), &answers, None);
+            let lost = outside.lost.borrow().clone();
+            if !open.is_empty() && lost.ends_with(open) {
+                // What was done is not known, and not done again.
+                let runs = state["runs"].as_array_mut().into_iter().flatten();
+                let mut ambiguous = runs.filter(|status| **status == json!("ambiguous"));
+                *ambiguous.next().unwrap() = json!("succeeded");
+            }
+            assert_eq!(state, whole, "{name}: killed after request {at}, {lost}");
+        }
+    }
+}
+
+#[test]
+fn a_push_whose_worker_died_is_found_below_what_others_pushed_since() {
+    for (name, work, _) in WORK.into_iter().take(2) {
+        let scene = scene(name);
+        let answers = [json!({"status": "completed", "actions": work()})];
+        let (outside, _) = play_with(scene, Death::Never, &answers, None);
+
+        for at in 1..=outside.requests.get() {
+            let others: fn(&Kept) = |kept| kept.workshop.others_commit("fix");
+            let (outside, state) = play_with(scene, Death::AfterRequest(at), &answers, Some(others));
+            let log = state["work"][0].as_array().cloned().unwrap_or_default();
+            for once in ["fix: Put it out", "fix: Sweep up", "merge fix"] {
+                let times = log.iter().filter(|entry| *entry == once).count();
+                assert_eq!(
+                    times,
+                    1,
+                    "{name}: killed after request {at}, {}: {log:?}",
+                    outside.lost.borrow()
+                );
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod scene;
 pub mod services;
 pub mod talk;
+pub mod workshop;
 
 use async_trait::async_trait;
 use patchbay::api;

@@ -7,6 +7,7 @@
 )]
 
 use super::scene::{AGENT, SECRET, connection, mac};
+use super::workshop::Workshop;
 use super::{World, json_reply};
 use patchbay::http::{Headers, Method, Request, Response};
 use patchbay::ports::FetchError;
@@ -48,6 +49,7 @@ pub struct Message {
 pub struct Kept {
     pub messages: RefCell<Vec<Message>>,
     pub reactions: RefCell<Vec<String>>,
+    pub workshop: Workshop,
     clock: Rc<Cell<i64>>,
 }
 
@@ -56,6 +58,7 @@ impl Kept {
         Self {
             messages: RefCell::default(),
             reactions: RefCell::default(),
+            workshop: Workshop::new(),
             clock: world.machine.now.clone(),
         }
     }
@@ -147,7 +150,8 @@ impl Scene {
     }
 
     pub fn answer(&self, kept: &Kept, request: &Request) -> Reply {
-        (self.answers)(kept, request)
+        let work = kept.workshop.answer(self.service, request);
+        work.unwrap_or_else(|| (self.answers)(kept, request))
     }
 
     /// The payload of a mention; null where it is no JSON.
@@ -268,6 +272,7 @@ pub const SCENES: [Scene; 7] = [
         fixture: "comment-created",
         complete: |body| {
             body["data"]["body"] = json!("@patchbay look");
+            body["data"]["issue"]["team"] = json!({"id": "team-1", "key": "DEMO", "name": "Demo"});
             body["actor"] = json!({"id": "66666666-test", "name": "Ada", "type": "user"});
         },
         config: || json!({"api_key": "lin_api_test", "user_id": "u-bot"}),
