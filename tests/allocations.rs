@@ -41,7 +41,12 @@ fn what_a_delivery_allocates_is_bounded_and_its_size_only_copied_a_few_times() {
     delivery(&world, "second", 1, true);
     // Refused or not, KiB of the body, most allocations, most copies of the body (the doubles make two: one to hand it over, one
     // as the row's parameter).
-    let cases = [(true, 12, 185, 3), (true, 256, 185, 3), (false, 12, 220, 6), (false, 256, 220, 6)];
+    let cases = [
+        (true, 12, 185, 3),
+        (true, 256, 185, 3),
+        (false, 12, 220, 6),
+        (false, 256, 220, 6),
+    ];
     for (at, (refused, kib, most, copies)) in cases.into_iter().enumerate() {
         let info = delivery(&world, &format!("d-{at}"), kib, refused);
 
