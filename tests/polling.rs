@@ -188,6 +188,45 @@ fn a_feed_that_moves_and_one_that_is_gone() {
     assert_eq!(world.net.to(FEED).len(), 1, "the new address is remembered");
 
     world.net.once(moved, |_| reply(410, &[], ""));
+#[test]
+fn a_list_that_is_longer_than_the_memory_stops_its_poll_and_says_so() {
+    let world = World::new();
+    let url = "https://api.example.com/list";
+    let count = Rc::new(Cell::new(20_000));
+    let now = count.clone();
+    world.net.on(Method::Get, url, move |_| {
+        json_reply(200, (0..now.get()).map(|n| json!({"id": n})).collect())
+    });
+    let id = poll(
+        &world,
+        json!({"integration": "http-json", "trigger": "new_items", "interval": "1m", "inputs": {"url": url}}),
+    );
+    tick(&world);
+    tick(&world);
+    let shown = show(&world, &id);
+    assert_eq!(
+        (&shown["state"], &shown["ids_known"], &shown["items_seen"]),
+        (&json!("active"), &json!(20_000), &json!(0))
+    );
+
+    count.set(20_001);
+    tick(&world);
+
+    let shown = show(&world, &id);
+    assert_eq!(
+        (&shown["state"], &shown["next_due_at"], &shown["items_seen"]),
+        (&json!("needs_attention"), &Value::Null, &json!(0))
+    );
+    let detail = shown["last_error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("more than 20000 items"), "{detail}");
+    assert_eq!(subjects(&world, "hub.poll.needs_attention"), std::slice::from_ref(&id));
+
+    // Where it is short again, it goes on, and still knows them.
+    count.set(19_000);
+    let shown = run_now(&world, &id);
+    assert_eq!((&shown["state"], &shown["items_seen"]), (&json!("active"), &json!(0)));
+}
+
     tick(&world);
     let shown = show(&world, &id);
     assert_eq!(
