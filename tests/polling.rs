@@ -130,6 +130,20 @@ fn a_feed_becomes_events_from_its_second_look_on() {
 }
 
 #[test]
+fn everything_that_a_run_found_is_dispatched_at_once() {
+    let world = World::new();
+    let ids: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let feed = rss(&names);
+    world.net.on(Method::Get, FEED, move |_| reply(200, &[], &feed));
+    feed_poll(&world, json!({"backfill": 200}));
+
+    tick(&world);
+
+    assert_eq!(world.queue.waiting.borrow().len(), 200);
+}
+
+#[test]
 fn a_first_run_brings_as_many_as_it_is_told_to() {
     let world = World::new();
     world

@@ -611,11 +611,9 @@ impl Hub<'_> {
         Ok(())
     }
 
-    /// Wakes the dispatcher for the first new events; the sweep finds the rest.
+    /// Wakes the dispatcher for the new events: `edge` hands them to the queue a hundred at a time.
     async fn call_for(&self, new: &[Value]) {
-        const FIRST: usize = 20;
-        let ids = new.iter().filter_map(|row| row.get("id").and_then(Value::as_str));
-        for id in ids.take(FIRST) {
+        for id in new.iter().filter_map(|row| row.get("id").and_then(Value::as_str)) {
             self.call(id).await;
         }
     }
