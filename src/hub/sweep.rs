@@ -4,7 +4,7 @@ use super::sign_in;
 use super::{Hub, Woken};
 use crate::poll::budget::Meter;
 use crate::settings;
-use crate::store::{connect_link, delivery, event, idempotency, oauth_state, replay, run, token};
+use crate::store::{connect_link, delivery, event, oauth_state, replay, run, token};
 use crate::time::MINUTE;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -44,7 +44,6 @@ impl Hub<'_> {
             token::due(now, PER_KIND),
         ];
         statements.extend(self.purge_rejections());
-        statements.push(idempotency::purge(now));
         statements.push(oauth_state::purge(now));
         // Whoever is at the provider when a link ends may still come back.
         statements.extend(connect_link::purge(now + -sign_in::LASTS));
@@ -79,12 +78,12 @@ impl Hub<'_> {
             let line = json!({"job": "sweep", "found": ids.len(), "by_itself": left.len()});
             self.ports.host.log(&line);
         }
-        self.keep_house().await;
+        self.keep_house(meter).await;
     }
 
     /// What is not urgent: a failure of one part keeps none of the others, and the next minute tries again.
-    async fn keep_house(&self) {
-        for (job, outcome) in [("seal", self.seal().await), ("purge", self.purge().await)] {
+    async fn keep_house(&self, meter: &Meter<'_>) {
+        for (job, outcome) in [("seal", self.seal().await), ("purge", self.purge(meter).await)] {
             if let Err(error) = outcome {
                 let message = error.to_string();
                 self.ports

@@ -539,17 +539,17 @@ pub fn hold(id: &str, hold: bool) -> Stmt {
     Stmt::new(sql, [id.into(), hold.into()])
 }
 
-// Nothing that is in flight, held, or part of an open conversation is purged. At most 500 rows are looked at.
+// Nothing that is in flight, held, or part of an open conversation is purged. At most 1,000 rows are looked at.
 const EXPIRED: &str = "-- event::expired
-SELECT id FROM (SELECT id, hold, state FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 500) AS e
+SELECT id FROM (SELECT id, hold, state FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1000) AS e
 WHERE hold = 0 AND state <> 'pending'
   AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = e.id AND (state = 'pending' OR conversation_id IN
     (SELECT id FROM conversation WHERE id = delivery.conversation_id AND state = 'open' AND token_expires_at > ?3)))
-ORDER BY id LIMIT 100";
+ORDER BY id LIMIT 500";
 
 const EXPIRED_END: &str = "-- event::expired_end
 SELECT max(id) AS last, count(*) AS scanned
-FROM (SELECT id FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 500)";
+FROM (SELECT id FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1000)";
 
 /// The statements that find events to purge between two ids, and how far they looked.
 pub fn expired(after: &str, before: &str, now: Timestamp) -> [Stmt; 2] {

@@ -385,10 +385,10 @@ SELECT * FROM run WHERE (?1 IS NULL OR conversation_id = ?1) AND (?2 IS NULL OR 
     ports.sql.rows(Stmt::new(sql, params)).await
 }
 
-/// The statement that forgets, at most 100 at a time, ended runs with ids before `before`.
+/// The statement that forgets, at most 500 at a time, ended runs with ids before `before`.
 pub fn purge(before: &str) -> Stmt {
     let sql = "-- run::purge
-DELETE FROM run WHERE id IN (SELECT id FROM (SELECT id, status FROM run WHERE id < ?1 ORDER BY id LIMIT 500)
-  WHERE status NOT IN ('pending', 'running') LIMIT 100)";
+DELETE FROM run WHERE id IN (SELECT id FROM (SELECT id, status FROM run WHERE id < ?1 ORDER BY id LIMIT 1000)
+  WHERE status NOT IN ('pending', 'running') LIMIT 500) RETURNING id";
     Stmt::new(sql, [before.into()])
 }
