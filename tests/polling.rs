@@ -189,20 +189,6 @@ fn an_unchanged_list_is_not_read_again_and_costs_two_statements() {
 }
 
 #[test]
-fn a_feed_that_moves_and_one_that_is_gone() {
-    let world = World::new();
-    let moved = "https://new.example.com/feed.xml";
-    world
-        .net
-        .on(Method::Get, FEED, move |_| reply(301, &[("location", moved)], ""));
-    world.net.on(Method::Get, moved, |_| reply(200, &[], &rss(&["a"])));
-    let id = feed_poll(&world, json!({"interval": "1m"}));
-    tick(&world);
-    tick(&world);
-    assert_eq!(world.net.to(FEED).len(), 1, "the new address is remembered");
-
-    world.net.once(moved, |_| reply(410, &[], ""));
-#[test]
 fn a_list_that_is_longer_than_the_memory_stops_its_poll_and_says_so() {
     let world = World::new();
     let url = "https://api.example.com/list";
@@ -241,6 +227,20 @@ fn a_list_that_is_longer_than_the_memory_stops_its_poll_and_says_so() {
     assert_eq!((&shown["state"], &shown["items_seen"]), (&json!("active"), &json!(0)));
 }
 
+#[test]
+fn a_feed_that_moves_and_one_that_is_gone() {
+    let world = World::new();
+    let moved = "https://new.example.com/feed.xml";
+    world
+        .net
+        .on(Method::Get, FEED, move |_| reply(301, &[("location", moved)], ""));
+    world.net.on(Method::Get, moved, |_| reply(200, &[], &rss(&["a"])));
+    let id = feed_poll(&world, json!({"interval": "1m"}));
+    tick(&world);
+    tick(&world);
+    assert_eq!(world.net.to(FEED).len(), 1, "the new address is remembered");
+
+    world.net.once(moved, |_| reply(410, &[], ""));
     tick(&world);
     let shown = show(&world, &id);
     assert_eq!(
@@ -410,8 +410,19 @@ fn the_api_changes_pauses_and_forgets_polls() {
     );
     tick(&world);
     assert!(world.net.sent.borrow().is_empty(), "a paused poll rests");
-    assert_eq!(run_now(&world, &id)["state"], "active", "and runs by hand");
-    world.api(Method::Patch, &path, &json!({"paused": true}));
+    for status in [503, 200] {
+        // Well or not, it runs by hand and then rests again.
+        world.net.once(FEED, move |_| reply(status, &[], &rss(&["a"])));
+        let shown = run_now(&world, &id);
+        assert_eq!(
+            (&shown["state"], &shown["next_due_at"], shown["last_error"].is_null()),
+            (&json!("paused"), &Value::Null, status == 200)
+        );
+        world.wait(7 * HOUR);
+        let asked = world.net.sent.borrow().len();
+        tick(&world);
+        assert_eq!(world.net.sent.borrow().len(), asked, "{status}");
+    }
     assert_eq!(
         world.api(Method::Patch, &path, &json!({"paused": false})).1["state"],
         "active"
@@ -451,7 +462,7 @@ fn the_api_changes_pauses_and_forgets_polls() {
     assert_eq!(status, 404);
     assert_eq!(world.api(Method::Delete, &path, &Value::Null).0, 204);
     assert_eq!(world.api(Method::Get, &path, &Value::Null).0, 404);
-    assert_eq!(world.sql.count("SELECT count(*) FROM audit WHERE act LIKE 'poll.%'"), 5);
+    assert_eq!(world.sql.count("SELECT count(*) FROM audit WHERE act LIKE 'poll.%'"), 4);
 }
 
 #[test]

@@ -430,11 +430,15 @@ impl Hub<'_> {
     async fn run_metered(&self, mut poll: Poll, holder: &str, share: &Meter<'_>) -> Result<Poll> {
         let started = self.ports.host.now();
         let before = poll.clone();
-        let ran = if poll.deaths > schedule::DEATHS {
+        let mut ran = if poll.deaths > schedule::DEATHS {
             run::stopped(&mut poll, started, "its runs ended the whole Worker, time after time")
         } else {
             self.look(&mut poll, share).await
         };
+        if before.state == State::Paused {
+            // Run by hand: whatever came of it is in its health, and it goes on resting until somebody wakes it.
+            (poll.state, poll.due_at, ran.alarmed) = (State::Paused, None, false);
+        }
         let mut statements = self.events_of(&poll, holder, &ran).await?;
         let stored_at = statements.len();
         statements.push(poll::finish(&poll, holder));
