@@ -6,11 +6,14 @@
 
 mod support;
 
+use async_trait::async_trait;
 use patchbay::http::{Method, Response};
-use patchbay::time::{DAY, MINUTE};
+use patchbay::hub::Hub;
+use patchbay::ports::{Ports, Rows, Sql, SqlError, Stmt};
+use patchbay::time::{DAY, MINUTE, SECOND};
 use serde_json::{Value, json};
-use support::World;
 use support::scene::*;
+use support::{World, run};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer test-admin-token")];
 
@@ -252,5 +255,40 @@ fn a_follower_waits_and_then_is_moved_on() {
     assert_eq!(
         follow(&world, "/api/v1/events/stream?after=yesterday", None).status,
         400
+    );
+}
+
+/// A database that takes its time to answer.
+struct Slow<'a>(&'a World);
+
+#[async_trait(?Send)]
+impl Sql for Slow<'_> {
+    async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
+        let found = self.0.sql.batch(statements).await;
+        self.0.wait(30 * SECOND);
+        found
+    }
+}
+
+#[test]
+fn a_follower_misses_nothing_that_came_during_a_slow_search() {
+    let world = world();
+    let id = ping(&world, "d-1").1["id"].as_str().unwrap().to_owned();
+    world.wait(4 * SECOND);
+    let slow = Slow(&world);
+    let hub = Hub::new(Ports {
+        sql: &slow,
+        ..world.ports()
+    });
+
+    // The event is too young for this search, and old enough by the time that it ends.
+    let text = run(hub.follow(None, None)).unwrap();
+
+    let last = text.trim_end().rsplit_once("id: ").map(|(_, id)| id.to_owned());
+    let (events, _) = streamed(&follow(&world, "/api/v1/events/stream", last.as_deref()));
+    assert_eq!(
+        (events.len(), events[0]["id"].as_str()),
+        (1, Some(id.as_str())),
+        "{text}"
     );
 }
