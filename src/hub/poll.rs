@@ -416,6 +416,8 @@ impl Hub<'_> {
         let trigger = manifest.and_then(|m| m.trigger(&poll.part).ok());
         match trigger.and_then(|t| t.recovers.as_ref()) {
             Some(_) => SHARE.max(meter.left() / 2),
+            // Besides a token: whether it is there, a renewal, and what makes it anew.
+            None if poll.kind == poll::Kind::Subscription => (SHARE + END).min(meter.left()),
             None => SHARE,
         }
     }
@@ -562,13 +564,13 @@ impl Hub<'_> {
     /// What the run has to tell: the poll needs attention, or something may have been missed.
     fn announcements(&self, poll: &Poll, ran: &Ran) -> Vec<Stmt> {
         let since = poll.failing_since.map_or(0, |at| at.0);
-        let alarm = match poll.kind {
-            poll::Kind::Trigger => "poll.needs_attention",
-            poll::Kind::Subscription => "subscription.failing",
+        let (alarm, gap) = match poll.kind {
+            poll::Kind::Trigger => ("poll.needs_attention", "poll.gap"),
+            poll::Kind::Subscription => ("subscription.failing", "subscription.lost"),
         };
         let told = [
             (ran.alarmed, alarm, since),
-            (ran.gap, "poll.gap", poll.last_run_at.map_or(0, |at| at.0)),
+            (ran.gap, gap, poll.last_run_at.map_or(0, |at| at.0)),
         ];
         let due = told.into_iter().filter(|(is, _, _)| *is);
         due.map(|(_, kind, at)| {

@@ -32,7 +32,7 @@ pub struct Ran {
     pub pages: u32,
     /// Whether the poll has only now come to need attention.
     pub alarmed: bool,
-    /// Whether the service refused the cursor, so that something may have been missed.
+    /// Whether the service refused the cursor, or had lost the subscription, so that something may have been missed.
     pub gap: bool,
 }
 
