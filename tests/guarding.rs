@@ -13,7 +13,7 @@ use patchbay::ports::{Ports, Rows, Sql, SqlError, Stmt};
 use patchbay::time::{DAY, MINUTE, SECOND};
 use serde_json::{Value, json};
 use support::scene::*;
-use support::{World, run};
+use support::{World, json_reply, run};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer test-admin-token")];
 
@@ -178,6 +178,48 @@ fn metrics_say_what_waits_what_came_and_how_long_it_took() {
     world.request(Method::Get, "/metrics", &TOKEN, b"");
     assert!(world.sql.ran.borrow().is_empty(), "an eager scraper costs nothing more");
     assert_eq!(world.request(Method::Get, "/metrics", &[], b"").status, 401);
+}
+
+#[test]
+fn polls_count_towards_the_days_budget_and_wait_for_the_next_day() {
+    let world = world();
+    world.set("PATCHBAY_DAILY_ROWS", "100");
+    let url = "https://api.example.com/list";
+    world.net.on(Method::Get, url, |_| {
+        json_reply(200, (0..20).map(|n| json!({"id": n})).collect())
+    });
+    let body = json!({"integration": "http-json", "trigger": "new_items", "interval": "1m", "backfill": 20,
+                      "inputs": {"url": url}});
+    let (status, poll) = world.api(Method::Post, "/api/v1/polls", &body);
+    assert_eq!(status, 201, "{poll}");
+    run(world.hub().tick());
+    assert_eq!(world.sql.count("SELECT count(*) FROM event"), 20);
+
+    assert_eq!(ping(&world, "d-1").0, 503, "what polls brought is counted");
+    world.sql.ran.borrow_mut().clear();
+    for _ in 0..30 {
+        world.wait(MINUTE);
+        run(world.hub().tick());
+    }
+    assert_eq!(world.net.to(url).len(), 1, "and they wait too");
+    let polls = world
+        .sql
+        .ran
+        .borrow()
+        .iter()
+        .filter(|name| name.starts_with("poll::"))
+        .count();
+    assert_eq!(polls, 0, "at no cost");
+
+    world.wait(DAY);
+    run(world.hub().tick());
+    assert_eq!(world.net.to(url).len(), 2);
+    let path = format!("/api/v1/polls/{}", poll.get("id").and_then(Value::as_str).unwrap());
+    let (_, shown) = world.api(Method::Get, &path, &Value::Null);
+    assert_eq!(
+        (&shown["failures"], &shown["last_error"], &shown["state"]),
+        (&json!(0), &Value::Null, &json!("active"))
+    );
 }
 
 /// The events of a stream's reply, and the id that the next one resumes with.

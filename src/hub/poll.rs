@@ -339,10 +339,13 @@ impl Hub<'_> {
         let now = self.ports.host.now();
         let mut runs = 0;
         let mut spared = 0;
+        if !self.may_poll().await {
+            return;
+        }
         if let Err(error) = self.tell_overdue().await {
             self.log_poll_failure("-", &error);
         }
-        while meter.left() > SHARE && meter.read() < MOST_READ {
+        while meter.left() > SHARE && meter.read() < MOST_READ && self.may_poll().await {
             let holder = id::token(self.ports.host);
             let count = ((meter.left() - 2) / USUAL).clamp(1, MOST_CLAIMED);
             let claimed = match poll::lease_due(&self.ports, &holder, now, count).await {
@@ -370,6 +373,23 @@ impl Hub<'_> {
         if runs > 0 {
             let line = json!({"job": "polls", "runs": runs, "put_back": spared, "budget_left": meter.left()});
             self.ports.host.log(&line);
+        }
+    }
+
+    /// Whether the day's budget lets polls run. Where it does not, they stay due, and nothing is asked or written.
+    async fn may_poll(&self) -> bool {
+        match self.has_rows_left().await {
+            Ok(true) => true,
+            Ok(false) => {
+                self.ports
+                    .host
+                    .log(&json!({"job": "polls", "postponed": "today's budget of rows is used up"}));
+                false
+            }
+            Err(error) => {
+                self.log_poll_failure("-", &error);
+                false
+            }
         }
     }
 
@@ -453,6 +473,7 @@ impl Hub<'_> {
             // Somebody changed or deleted it meanwhile; nothing of this run counts.
             return Ok(before);
         }
+        self.count_poll(new.len());
         self.call_for(&new).await;
         poll.lease_until = None;
         Ok(poll)
