@@ -659,7 +659,8 @@ impl Hub<'_> {
     fn log_run(&self, poll: &Poll, ran: &Ran, new: usize, stored: bool, started: i64) {
         self.ports.host.log(&json!({
             "job": "poll", "poll_id": poll.id, "service": poll.integration, "connection_id": poll.connection_id,
-            "pages": ran.pages, "items": ran.items.len(), "recovered": ran.recovered, "new": new, "stored": stored, "failures": poll.failures,
+            "pages": ran.pages, "items": ran.items.len(), "recovered": ran.recovered,
+            "skipped": poll.progress.skipped.len(), "new": new, "stored": stored, "failures": poll.failures,
             "code": poll.last_error.as_ref().and_then(|e| e.get("code")),
             "ms": self.ports.host.now().0 - started,
         }));

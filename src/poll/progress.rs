@@ -12,7 +12,7 @@ use crate::manifest::poll::Order;
 use crate::time::{MINUTE, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// How a source's lists behave, and what the poll wants of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +100,20 @@ pub struct Progress {
     pub unsettled: Marks,
     /// The walk that is not over.
     pub walk: Option<Walk>,
+    /// Deliveries that a look for lost ones could not take in, by id: to be tried again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, Skipped>,
+}
+
+/// A delivery that could not be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// When that was first tried.
+    pub since: Timestamp,
+    /// When it was last tried.
+    pub tried: Timestamp,
+    /// When the service sent it.
+    pub sent: Option<Timestamp>,
 }
 
 /// How much can be stored at once.
