@@ -7,15 +7,15 @@ use super::{At, Item, Source, Trouble};
 use crate::error::{Error, Result};
 use crate::poll::progress::{Rules, Skipped, Walk, Walked};
 use crate::store::poll::Poll;
-use crate::time::{DAY, MINUTE, SECOND, Timestamp};
+use crate::time::{HOUR, MINUTE, SECOND, Timestamp};
 use async_trait::async_trait;
 use std::collections::HashSet;
 
 /// What a look came to, or why it did not.
 type Asked<T> = std::result::Result<T, Trouble>;
 
-/// How long a delivery that cannot be taken in is tried again, look after look.
-const PATIENCE: i64 = DAY;
+/// How long a delivery that cannot be taken in is tried again, look after look: each has to go back as far.
+const PATIENCE: i64 = 6 * HOUR;
 
 /// Most of them that are put aside; with more, it is the service that is in trouble, and the look waits.
 const MOST_SKIPPED: usize = 50;
@@ -194,7 +194,7 @@ impl Look<'_> {
         };
         poll.progress.skipped.retain(|_, skipped| !is_over(skipped));
         self.trouble = Some(Error::Upstream(format!(
-            "the delivery `{id}` could not be taken in for a day and is given up; look for it at the service"
+            "the delivery `{id}` could not be taken in for six hours and is given up; look for it at the service"
         )));
         true
     }
