@@ -23,6 +23,8 @@ pub struct Rules {
     pub drifts: bool,
     /// Whether each page is a list of its own, with its own group and cursor.
     pub grouped: bool,
+    /// Whether each look lists all there is, so that all of it must be remembered.
+    pub whole: bool,
     /// Items of the first run that become events.
     pub backfill: usize,
     /// Milliseconds by which an item's time may be older than those that came before it.
@@ -35,6 +37,7 @@ impl Default for Rules {
             order: Order::Any,
             drifts: false,
             grouped: false,
+            whole: true,
             backfill: 0,
             overlap: 10 * MINUTE,
         }
@@ -156,14 +159,14 @@ impl Progress {
         })
     }
 
-    /// Whether a list that must be read to its end, of which `more` are listed now, is longer than can be remembered.
+    /// Whether a list that is read whole each time, of which `more` are listed now, is longer than can be remembered.
     pub fn is_too_long(&self, rules: &Rules, more: usize) -> bool {
         let before = self
             .walk
             .as_ref()
             .filter(|_| !rules.grouped)
             .map_or(0, |walk| walk.listed);
-        rules.order == Order::Any && before + more > CEILING
+        rules.whole && before + more > CEILING
     }
 
     /// What items are asked for: those from this time on.
@@ -466,6 +469,7 @@ mod tests {
         order: Order::NewestFirst,
         drifts: true,
         grouped: false,
+        whole: false,
         backfill: 0,
         overlap: MINUTE,
     };
@@ -748,7 +752,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_too_long_where_its_end_must_be_reached_and_it_is_over_what_is_kept() {
+    fn a_list_is_too_long_where_all_of_it_must_be_remembered_and_it_is_over_what_is_kept() {
         let mut poll = Poll::new(Rules::default());
         poll.take(page("a b c", Some(1)));
         let too_long = |poll: &Poll, rules: Rules, more| poll.progress.is_too_long(&rules, more);

@@ -3,7 +3,7 @@
 //! Ids are kept as the first 64 bits of their SHA-256, the latest seen last, in groups (one for each feed, say) that do
 //! not push each other out. Nothing is forgotten on the way through a list, nor by a reply without items: only at the
 //! end of a walk that saw the whole list is a group cut to twice what was listed, at least [`FLOOR`] ids and at most
-//! [`CEILING`]. A list that must be read to its end and is longer than that is refused. So what is still listed is never
+//! [`CEILING`]. A list that is read whole each time and is longer than that is refused. So what is still listed is never
 //! forgotten, and what left the list is remembered for a good while. Beyond that the event table is asked, whose unique
 //! index refuses an id for as long as its event is kept.
 
@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Ids that a group keeps in any case.
 pub const FLOOR: usize = 1_000;
-/// Most ids that a group keeps between two walks, and most items of a list that is read to its end: about 200 KB of text.
+/// Most ids that a group keeps between two walks, and most items of a list that is read whole each time: about
+/// 200 KB of text.
 pub const CEILING: usize = 20_000;
 /// Most ids of a group within a walk: all that were known, and all that it lists.
 const WITHIN_WALK: usize = 2 * CEILING;
