@@ -134,6 +134,18 @@ impl Error {
         }
     }
 
+    /// What an earlier call was answered with, by its code and text.
+    pub fn told(code: &str, detail: String) -> Self {
+        match code {
+            "VALIDATION_ERROR" => Self::validation(detail),
+            "FORBIDDEN" => Self::Forbidden(detail),
+            "SSRF_BLOCKED" => Self::SsrfBlocked(detail),
+            "REAUTH_REQUIRED" => Self::ReauthRequired(detail),
+            "CONFLICT" => Self::Conflict(detail),
+            _ => Self::Upstream(detail),
+        }
+    }
+
     /// A [`Error::Validation`] that points at one place of the input.
     pub fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         let (pointer, message) = (pointer.into(), message.into());

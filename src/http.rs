@@ -94,6 +94,15 @@ impl Headers {
         self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
     }
 
+    /// Whether any name is there more than once.
+    pub fn has_repeats(&self) -> bool {
+        let mut seen = self.0.iter().map(|(name, _)| name);
+        (1..=self.0.len()).any(|next| {
+            seen.next()
+                .is_some_and(|name| self.0.iter().skip(next).any(|(n, _)| n == name))
+        })
+    }
+
     /// Name (lower case) and value of every field, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))

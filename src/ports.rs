@@ -101,6 +101,11 @@ impl SqlError {
     pub fn is_unique_violation(&self) -> bool {
         self.message.contains("UNIQUE constraint failed")
     }
+
+    /// Whether a statement that guards its batch undid it.
+    pub fn is_undone(&self) -> bool {
+        self.message.contains("malformed JSON")
+    }
 }
 
 impl From<SqlError> for crate::Error {

@@ -206,6 +206,52 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_that_cannot_mean_what_it_says_is_refused() {
+        let spoilt: [(&str, &str, &str, &str); 6] = [
+            ("jira", "/conversation/acknowledge", "[]", "`once` needs `acknowledge`"),
+            (
+                "jira",
+                "/conversation/acknowledge/0/action",
+                r#""create_comment""#,
+                "or `say` alone",
+            ),
+            (
+                "gitlab",
+                "/conversation/acknowledge/0/inputs",
+                "null",
+                "needs `action` and `inputs`",
+            ),
+            (
+                "jira",
+                "/auth/apply_with",
+                r#"{"no_field": {}}"#,
+                "`no_field` is no field",
+            ),
+            (
+                "slack",
+                "/auth/oauth2/authorize_parts",
+                r#"{"x": "nothing"}"#,
+                "names the part `nothing`",
+            ),
+            (
+                "slack",
+                "/conversation/link/0/config",
+                r#"{"nothing": "x"}"#,
+                "`nothing` is no part",
+            ),
+        ];
+        for (service, pointer, value, why) in spoilt {
+            let mut text: serde_json::Value = serde_json::from_str(get(service).unwrap().text).unwrap();
+            let (at, name) = pointer.rsplit_once('/').unwrap();
+            text.pointer_mut(at).unwrap()[name] = serde_json::from_str(value).unwrap();
+            let manifest: Manifest = serde_json::from_value(text).unwrap();
+
+            let refused = manifest.check().unwrap_err().to_string();
+            assert!(refused.contains(why), "{service}{pointer}: {refused}");
+        }
+    }
+
+    #[test]
     fn an_unknown_name_is_an_error_of_its_own() {
         assert!(matches!(get("no-such-thing"), Err(Error::IntegrationNotFound(_))));
     }

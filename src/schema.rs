@@ -6,10 +6,15 @@
 
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How deep schemas and references are followed.
 const MAX_DEPTH: usize = 64;
+
+/// How often a schema is laid on a value at most: a reference can name itself twice, and so twice as often at each depth. A reply
+/// of 10 MiB needs about a million.
+const MAX_VISITS: u32 = 2_000_000;
 
 /// Most violations that are reported.
 const MAX_ERRORS: usize = 50;
@@ -86,11 +91,20 @@ pub fn check(schema: &Value) -> Result<(), String> {
 /// What is wrong with a value.
 pub fn violations(schema: &Value, value: &Value) -> Vec<Violation> {
     let mut found = Vec::new();
+    let left = Cell::new(MAX_VISITS);
     Walk {
         root: schema,
         found: &mut found,
+        left: &left,
     }
     .visit(schema, value, "", 0);
+    // Whatever was found: not everything was looked at.
+    if left.get() == 0 {
+        found.push(Violation {
+            pointer: String::new(),
+            message: "takes too long to check".to_owned(),
+        });
+    }
     found
 }
 
@@ -171,6 +185,8 @@ fn keyword_is_sound(root: &Value, keyword: &str, value: &Value, at: &str, depth:
 struct Walk<'a> {
     root: &'a Value,
     found: &'a mut Vec<Violation>,
+    /// How many schemas may still be laid on a value.
+    left: &'a Cell<u32>,
 }
 
 impl Walk<'_> {
@@ -178,6 +194,10 @@ impl Walk<'_> {
         if depth > MAX_DEPTH {
             return self.report(at, "is nested too deep");
         }
+        let Some(left) = self.left.get().checked_sub(1) else {
+            return;
+        };
+        self.left.set(left);
         let members = match schema {
             Value::Bool(true) => return,
             Value::Object(members) => members,
@@ -343,6 +363,7 @@ impl Walk<'_> {
         let mut walk = Walk {
             root: self.root,
             found: &mut found,
+            left: self.left,
         };
         walk.visit(schema, value, "", depth + 1);
         found.is_empty()
@@ -475,6 +496,16 @@ fn is_hostname(text: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_reference_that_doubles_itself_ends() {
+        let twice = json!({"$ref": "#/$defs/a"});
+        let bomb = json!({"$defs": {"a": {"allOf": [twice, twice]}}, "$ref": "#/$defs/a"});
+        let found = violations(&bomb, &json!(1));
+        assert!(found.iter().any(|v| v.message == "takes too long to check"));
+        let hidden = json!({"$defs": bomb["$defs"], "not": {"$ref": "#/$defs/a"}});
+        assert!(!violations(&hidden, &json!(1)).is_empty());
+    }
 
     /// Every case is also asked of a full validator.
     #[test]

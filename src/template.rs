@@ -266,6 +266,7 @@ fn environment() -> &'static Environment<'static> {
             converted(text, markup::from_wiki)
         });
         env.add_filter("rfc3339", rfc3339);
+        env.add_filter("epoch", epoch);
         env.add_filter("from_base64", from_base64);
         env.add_filter("objects", objects);
         env.add_filter("with", with);
@@ -411,6 +412,12 @@ fn rfc3339(seconds: &minijinja::Value) -> minijinja::Value {
     let seconds = text.split('.').next().and_then(|whole| whole.parse::<i64>().ok());
     let at = seconds.and_then(|s| s.checked_mul(1_000)).map(Timestamp);
     at.map_or_else(|| minijinja::Value::from(()), |at| at.rfc3339().into())
+}
+
+/// The filter `epoch`: RFC 3339 text as whole seconds since 1970; anything else is null.
+fn epoch(time: &minijinja::Value) -> minijinja::Value {
+    let at = time.as_str().and_then(Timestamp::parse_rfc3339);
+    at.map_or_else(|| minijinja::Value::from(()), |at| (at.0 / 1_000).into())
 }
 
 /// The filter `path`: several segments at once, each encoded; `.`, `..` and empty ones are refused.
@@ -571,7 +578,16 @@ mod tests {
         assert_eq!(value(since), json!(1));
         assert_eq!(value("{{ '/wAB' | from_base64 }}"), Value::Null);
         assert_eq!(value("{{ ts | rfc3339 }}"), json!("2026-01-31T11:59:53.000Z"));
-        for nothing in ["mrkdwn", "from_mrkdwn", "adf", "from_adf", "rfc3339", "from_base64"] {
+        assert_eq!(value("{{ '2026-01-31T11:59:53.900Z' | epoch }}"), json!(1_769_860_793));
+        for nothing in [
+            "mrkdwn",
+            "from_mrkdwn",
+            "adf",
+            "from_adf",
+            "rfc3339",
+            "epoch",
+            "from_base64",
+        ] {
             assert_eq!(value(&format!("{{{{ none | {nothing} }}}}")), Value::Null, "{nothing}");
             assert_eq!(
                 value(&format!("{{{{ missing.x | {nothing} }}}}")),

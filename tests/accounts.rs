@@ -353,7 +353,7 @@ fn a_redirect_uri_must_be_on_the_list_letter_for_letter() {
         );
     }
     for (config, status) in [
-        (json!({"base": "https://127.0.0.1"}), 201),
+        (json!({"base": "https://127.0.0.1", "client_id": "own"}), 201),
         (json!({"base": "https://u:p@gitlab.example.com"}), 400),
         (json!({"base": "gitlab.example.com"}), 400),
         (json!({"redirectUri": "http://x.example"}), 400),
@@ -440,14 +440,25 @@ fn a_provider_that_stumbles_costs_time_and_not_the_account() {
 
 #[test]
 fn a_token_that_is_still_good_bridges_a_provider_that_stumbles() {
-    let scene = scene();
-    let id = scene.connected();
-    scene.world.wait(2 * HOUR - 5 * MINUTE);
-    scene.world.net.once(TOKEN_URL, |_| json_reply(503, json!({})));
+    let stumbles = [
+        Some((503, json!({}))),
+        Some((401, json!({"error": "invalid_client"}))),
+        Some((200, json!("<html>maintenance</html>"))),
+        None,
+    ];
+    for stumble in stumbles {
+        let scene = scene();
+        let id = scene.connected();
+        scene.world.wait(2 * HOUR - 5 * MINUTE);
+        scene.world.net.once(TOKEN_URL, move |_| match &stumble {
+            Some((status, body)) => json_reply(*status, body.clone()),
+            None => Err(FetchError::Timeout),
+        });
 
-    assert_eq!(run(scene.access(&id)).unwrap(), "access-1");
-    scene.world.wait(10 * SECOND);
-    assert_eq!(run(scene.access(&id)).unwrap(), "access-2", "refreshed before it ends");
+        assert_eq!(run(scene.access(&id)).unwrap(), "access-1");
+        scene.world.wait(10 * SECOND);
+        assert_eq!(run(scene.access(&id)).unwrap(), "access-2", "refreshed before it ends");
+    }
 }
 
 #[test]

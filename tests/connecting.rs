@@ -4,7 +4,9 @@
 
 mod support;
 
+use patchbay::credential::Credential;
 use patchbay::http::Method;
+use patchbay::registry;
 use patchbay::time::MINUTE;
 use serde_json::{Value, json};
 use support::scene::*;
@@ -80,4 +82,49 @@ fn a_learned_secret_can_be_read_for_an_hour_and_one_that_was_set_never() {
     assert_eq!(shown(&replaced), Value::Null);
     world.wait(61 * MINUTE);
     assert_eq!(shown(&kept), Value::Null);
+}
+
+#[test]
+fn an_account_names_its_email_where_it_needs_one() {
+    let world = world();
+    let new = |more: Value| {
+        let mut config = json!({"base_url": "https://jira.example.com", "api_token": "test-token", "user_id": "bot"});
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        world.api(
+            Method::Post,
+            "/api/v1/connections",
+            &json!({"integration": "jira", "config": config}),
+        )
+    };
+
+    let (status, refused) = new(json!({}));
+    assert_eq!(status, 400, "{refused}");
+    assert!(refused.to_string().contains("email"), "{refused}");
+    assert_eq!(new(json!({"email": "bot@example.com"})).0, 201);
+    assert_eq!(new(json!({"deployment": "data_center"})).0, 201);
+    assert_eq!(new(json!({"deployment": "data_center", "email": "bot"})).0, 201);
+}
+
+#[test]
+fn an_app_says_which_setting_its_account_lacks() {
+    let lacks = |settings: &[(&str, &str)]| {
+        let world = world();
+        let always = [
+            ("JIRA_API_BASE_URL", "https://jira.example.com"),
+            ("JIRA_API_TOKEN", "test-token"),
+        ];
+        always
+            .iter()
+            .chain(settings)
+            .for_each(|(name, value)| world.set(name, value));
+        let manifest = registry::get("jira").unwrap().manifest().unwrap();
+        let made = Credential::of_app(manifest, None, &world.machine);
+        made.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+
+    assert!(lacks(&[]).contains("JIRA_EMAIL"), "{}", lacks(&[]));
+    assert_eq!(lacks(&[("JIRA_EMAIL", "bot@example.com")]), "");
+    assert_eq!(lacks(&[("JIRA_DEPLOYMENT", "data_center")]), "");
 }

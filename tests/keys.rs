@@ -324,3 +324,36 @@ fn a_key_that_is_in_haste_is_told_to_wait_and_others_are_not() {
     let names: Vec<&str> = asked.iter().map(|(limit, _)| *limit).collect();
     assert_eq!(names, ["API_WRITES", "API_READS"]);
 }
+
+#[test]
+fn a_reference_to_a_secret_of_the_settings_needs_a_key_for_everything() {
+    let world = World::new();
+    world.set("PATCHBAY_SECRET_MY_API_KEY", "test-value");
+    let writer = made(&world, &["connections:write", "connections:read"], None);
+    let admin = made(&world, &["connections:write", "admin"], None);
+    let config = json!({"host": "public.example.com", "api_key": "secret://my-api-key"});
+    let body = json!({"integration": "api-fetch-key", "config": config});
+    let instance = json!({"integrationDefinitionId": "api-fetch-key", "config": config});
+    let writes = |path: &str, body: &Value| with(&world, text(&writer, "token"), Method::Post, path, body);
+
+    for (path, body) in [
+        ("/api/v1/connections", &body),
+        ("/api/v1/integration-instances", &instance),
+    ] {
+        let (status, problem) = writes(path, body);
+        assert_eq!(
+            (status, &problem["code"]),
+            (403, &json!("FORBIDDEN")),
+            "{path}: {problem}"
+        );
+        let (status, made) = with(&world, text(&admin, "token"), Method::Post, path, body);
+        assert_eq!(status, 201, "{path}: {made}");
+    }
+
+    let own = json!({"integration": "api-fetch-key", "config": {"host": "public.example.com", "api_key": "test-key"}});
+    let (_, connection) = writes("/api/v1/connections", &own);
+    let path = format!("/api/v1/connections/{}", text(&connection, "id"));
+    let change = json!({"config": {"api_key": "secret://my-api-key"}});
+    let (status, problem) = with(&world, text(&writer, "token"), Method::Patch, &path, &change);
+    assert_eq!((status, &problem["code"]), (403, &json!("FORBIDDEN")), "{problem}");
+}

@@ -35,6 +35,7 @@ fn authorize_url(spec: &OAuth2, endpoint: &str) -> String {
         scopes: &spec.scopes,
         state: "STATE",
         verifier: spec.pkce.then_some("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        config: &Value::Null,
     };
     authorize::url(spec, endpoint, &question)
 }

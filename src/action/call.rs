@@ -62,7 +62,7 @@ pub async fn send_authorised(
     let started = ports.host.now();
     let mut request = request.clone();
     let mut trusted = manifest.auth.is_some();
-    for _ in 0..MAX_HOPS {
+    for hop in 0..MAX_HOPS {
         let mut outgoing = request.clone();
         if trusted {
             authorise(ports, manifest, credential, access, &mut outgoing)?;
@@ -72,6 +72,9 @@ pub async fn send_authorised(
         dns::check(ports, &outgoing.url).await?;
         let passed = u32::try_from(ports.host.now().0 - started.0).unwrap_or(u32::MAX);
         let left = timeout_ms.min(LIMITS.timeout_ms).saturating_sub(passed);
+        if left == 0 && hop == 0 {
+            return Err(too_late());
+        }
         if left == 0 {
             return Ok(Outcome::Lost(FetchError::Timeout));
         }
@@ -94,6 +97,11 @@ pub async fn send_authorised(
         "{} redirected more than {MAX_HOPS} times",
         manifest.name
     )))
+}
+
+/// The error of a request for which no time was left: unlike one that was not answered, it did nothing.
+pub fn too_late() -> Error {
+    Error::temporary("no time was left to send the request; nothing was sent")
 }
 
 /// Adds the credential to a request, and checks that it may go where it goes.

@@ -271,7 +271,7 @@ impl Caller<'_> {
             Some(deadline) => {
                 let left = u32::try_from(deadline.0 - self.ports.host.now().0).unwrap_or(0);
                 if left == 0 {
-                    return Ok(Outcome::Lost(FetchError::Timeout));
+                    return Err(call::too_late());
                 }
                 left.min(TIMEOUT_MS)
             }

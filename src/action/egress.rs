@@ -2,6 +2,7 @@
 //! it asks ([`super::dns`]).
 
 use crate::error::{Error, Result};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Scheme, host and port of a URL, as far as the guard needs them.
@@ -13,6 +14,17 @@ pub struct Origin {
     pub host: String,
     /// The port, if it is not the scheme's own.
     pub port: Option<u16>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]", self.host)?,
+            false => write!(f, "{scheme}://{}", self.host)?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
 }
 
 /// Reads the origin of an absolute http(s) URL. Stricter than a browser: whatever two readers could understand

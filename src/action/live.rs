@@ -71,7 +71,7 @@ async fn tries(call: &Call<'_>, run: &mut Run) -> Result<Value> {
         note(run, Some(again.reason.clone()));
         let may_repeat = call.action.is_repeatable() || !again.unsettled;
         run.unsettled = !may_repeat;
-        if !may_repeat && call.action.reconcile.is_none() {
+        if !may_repeat && !call.can_settle()? {
             return Err(open_end(call, &again));
         }
         let left = call.caller.deadline.map_or(PATIENCE, |d| d.0 - ports.host.now().0);

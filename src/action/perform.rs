@@ -6,6 +6,7 @@ use super::retry::{Again, Cause};
 use crate::error::{Error, Result};
 use crate::http::Method;
 use crate::manifest::action::{Action, MAX_EACH, Step};
+use crate::ports::ScriptError;
 use crate::registry::Integration;
 use crate::store::event;
 use crate::template::Scope;
@@ -91,11 +92,25 @@ impl Call<'_> {
                 &own
             }
         };
+        if self.action.response_transform.is_some() && !scripts.is_on() {
+            // Before anything is sent: afterwards it would be done, and seem to have failed.
+            return Err(ScriptError::Off.into());
+        }
         let tried = Call { inputs, ..*self }.act().await?;
-        Ok(match (tried, &self.action.response_transform) {
-            (Tried::Done(result), Some(source)) => Tried::Done(scripts.transform(source, &result).await?),
-            (tried, _) => tried,
-        })
+        let (result, source) = match (tried, &self.action.response_transform) {
+            (Tried::Done(result), Some(source)) => (result, source),
+            (tried, _) => return Ok(tried),
+        };
+        scripts
+            .transform(source, &result)
+            .await
+            .map(Tried::Done)
+            .map_err(|why| {
+                let service = &self.caller.manifest.name;
+                Error::Upstream(format!(
+                    "{service} did it, but its answer did not become the result: {why}"
+                ))
+            })
     }
 
     async fn act(&self) -> Result<Tried<Value>> {
@@ -276,6 +291,21 @@ impl Call<'_> {
             run_uuid: json!(uuid_of(self.run_id)),
             marker: json!(format!("patchbay:{}", self.run_id)),
         }
+    }
+
+    /// Whether a try that may have taken effect can be followed by another: repeating does no harm, or its effect can be
+    /// looked for.
+    pub fn can_settle(&self) -> Result<bool> {
+        if self.action.is_repeatable() {
+            return Ok(true);
+        }
+        let Some(reconcile) = &self.action.reconcile else {
+            return Ok(false);
+        };
+        reconcile
+            .when
+            .as_ref()
+            .map_or(Ok(true), |when| when.truth(&self.scope(&[])))
     }
 
     /// A result that fits the action's schema.

@@ -124,7 +124,7 @@ impl Reader<'_> {
         let again = |cause, reason: String| {
             Read::Again(Again {
                 wait,
-                unsettled: false,
+                unsettled: meaning == Meaning::Unsettled,
                 cause,
                 reason,
             })
@@ -132,7 +132,9 @@ impl Reader<'_> {
         match meaning {
             Meaning::Done => Read::Done(parts),
             Meaning::RateLimited => again(Cause::RateLimited, format!("rate limited{said}")),
-            Meaning::Temporary => again(Cause::Temporary, format!("status {}{said}", reply.status)),
+            Meaning::Temporary | Meaning::Unsettled => {
+                again(Cause::Temporary, format!("status {}{said}", reply.status))
+            }
             Meaning::Reauth => Read::Refused(Error::ReauthRequired(detail)),
             Meaning::Invalid => Read::Refused(Error::validation(detail)),
             Meaning::Forbidden => Read::Refused(Error::Forbidden(detail)),

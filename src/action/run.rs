@@ -213,10 +213,14 @@ async fn attempt(ports: &Ports<'_>, integration: &Integration, credential: &Cred
         inputs: &run.inputs,
     };
     if run.unsettled {
-        let ambiguous = !action.is_repeatable() && action.reconcile.is_none();
-        if ambiguous {
-            let end = End::Ambiguous("an earlier try may have taken effect, and the service cannot be asked".into());
-            return Step { status: None, end };
+        match call.can_settle() {
+            Ok(true) => {}
+            Ok(false) => {
+                let why = "an earlier try may have taken effect, and the service cannot be asked";
+                let end = End::Ambiguous(why.into());
+                return Step { status: None, end };
+            }
+            Err(error) => return Step::from_error(error),
         }
         match settle(&call, run).await {
             Ok(None) => {}
@@ -275,7 +279,7 @@ fn judge(call: &Call<'_>, performed: Performed) -> Step {
     let end = match performed.tried {
         Tried::Done(result) => End::Succeeded(result),
         Tried::Refused(error) => End::Failed(error),
-        Tried::Again(again) if again.unsettled && !call.action.is_repeatable() && call.action.reconcile.is_none() => {
+        Tried::Again(again) if again.unsettled && !call.can_settle().unwrap_or(false) => {
             End::Ambiguous(format!("{}; whether it took effect is not known", again.reason))
         }
         Tried::Again(again) => End::Again(again),

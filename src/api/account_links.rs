@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::input::{Query, check_text, json_body, missing, path_id, time};
+use crate::credential;
 use crate::error::{Error, Result};
 use crate::http::Response;
 use crate::id::{self, Kind};
@@ -18,6 +19,8 @@ struct New {
     integration: String,
     external_user_id: String,
     #[serde(default)]
+    server: Option<String>,
+    #[serde(default)]
     connection_id: Option<String>,
 }
 
@@ -26,8 +29,9 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
     let new: New = json_body(call).await?;
     check_text("/owner", &new.owner)?;
     check_text("/external_user_id", &new.external_user_id)?;
-    call.hub.integration(&new.integration).await?;
+    let integration = call.hub.integration(&new.integration).await?;
     let ports = &call.hub.ports;
+    let mut config = Value::Null;
     if let Some(id) = &new.connection_id {
         let found = connection::find(ports, id).await?;
         let fits = |c: &connection::Connection| {
@@ -37,10 +41,20 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
             let message = "is no connection of this owner to this integration";
             return Err(Error::invalid("/connection_id", message));
         }
+        config = found.map_or(Value::Null, |c| c.config);
     }
+    let server = match new.server {
+        None => credential::server(integration.manifest()?, &config, ports.host)?,
+        Some(_) if !config.is_null() => {
+            return Err(Error::invalid("/server", "is that of the connection: leave it out"));
+        }
+        Some(url) => credential::server(integration.manifest()?, &json!({"base_url": url}), ports.host)
+            .map_err(|e| Error::invalid("/server", e.public_detail()))?,
+    };
     let link = AccountLink {
         id: id::new(Kind::AccountLink, ports.host),
         integration: new.integration,
+        server,
         external_user_id: new.external_user_id,
         external_name: None,
         owner: new.owner,
@@ -111,6 +125,7 @@ fn show(link: &AccountLink) -> Value {
         "id": link.id,
         "owner": link.owner,
         "integration": link.integration,
+        "server": Some(&link.server).filter(|server| !server.is_empty()),
         "external_user_id": link.external_user_id,
         "external_name": link.external_name,
         "connection_id": link.connection_id,

@@ -16,6 +16,7 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
     for (pointer, text) in [("/name", &new.name), ("/owner", &new.owner)] {
         text.as_deref().map_or(Ok(()), |text| check_text(pointer, text))?;
     }
+    call.check_may_refer(&new.config)?;
     let connection = call.hub.connect(new, call.actor()).await?;
     Ok(Response::json(201, &show_connection(call, &connection)))
 }
@@ -46,6 +47,7 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
         .name
         .as_deref()
         .map_or(Ok(()), |name| check_text("/name", name))?;
+    call.check_may_refer(&change.config)?;
     let found = seen(call).await?;
     let changed = call.hub.change(&found.id, change, call.actor()).await?;
     let connection = changed.ok_or_else(|| missing("connection"))?;

@@ -30,6 +30,7 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
     for (pointer, text) in [("/name", &new.name), ("/owner", &new.owner)] {
         text.as_deref().map_or(Ok(()), |text| check_text(pointer, text))?;
     }
+    call.check_may_refer(&new.config)?;
     let wanted = NewConnection {
         integration: named(call, &new.integration_definition_id).await?,
         name: new.name,
@@ -63,6 +64,7 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
         .name
         .as_deref()
         .map_or(Ok(()), |name| check_text("/name", name))?;
+    call.check_may_refer(&change.config)?;
     let found = seen(call).await?;
     let changed = call.hub.change(&found.id, change, call.actor()).await?;
     let connection = changed.ok_or_else(|| super::input::missing("instance"))?;

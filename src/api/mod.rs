@@ -31,6 +31,7 @@ mod sign_in;
 mod strict;
 mod subscriptions;
 
+use crate::credential::reference;
 use crate::error::{Error, Result};
 use crate::http::{Head, Method, Response};
 use crate::hub::Hub;
@@ -243,6 +244,18 @@ impl Call<'_> {
             ))),
             (Some(own), _) => Ok(Some(own.to_owned())),
         }
+    }
+
+    /// Refuses settings that hold a reference to a secret of the Worker's, unless the caller may do what concerns everyone:
+    /// who says where a connection's requests go could else read any of them.
+    fn check_may_refer(&self, config: &serde_json::Map<String, serde_json::Value>) -> Result<()> {
+        let refers = |value: &serde_json::Value| value.as_str().is_some_and(reference::is_text);
+        if !self.principal.admin && config.values().any(refers) {
+            let why =
+                "a `secret://` reference stands for a secret of the Worker's: it needs a key with the scope `admin`";
+            return Err(Error::Forbidden(why.into()));
+        }
+        Ok(())
     }
 
     async fn receive(&self) -> Result<Response> {

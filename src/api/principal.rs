@@ -20,6 +20,8 @@ pub struct Principal {
     pub owner: Option<String>,
     /// Whether it may call actions, and so let the hub call them.
     pub acts: bool,
+    /// Whether it may do what concerns everyone.
+    pub admin: bool,
 }
 
 impl Principal {
@@ -28,6 +30,7 @@ impl Principal {
         name: String::new(),
         owner: None,
         acts: false,
+        admin: false,
     };
 }
 
@@ -40,6 +43,7 @@ pub async fn authenticate(ports: &Ports<'_>, head: &Head, scope: Scope) -> Resul
             name: "admin".to_owned(),
             owner: None,
             acts: true,
+            admin: true,
         });
     }
     let key = key_of(ports, &given).await?.ok_or_else(|| {
@@ -61,6 +65,7 @@ pub async fn authenticate(ports: &Ports<'_>, head: &Head, scope: Scope) -> Resul
     key::used(ports, &key).await;
     Ok(Principal {
         acts: key.has(Scope::ActionsExecute),
+        admin: key.has(Scope::Admin),
         name: key.id,
         owner: key.owner,
     })

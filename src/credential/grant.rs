@@ -72,13 +72,8 @@ impl<'a> Provider<'a> {
 
     /// The app at the provider: the connection's own, or that of the Worker's settings.
     pub fn client(&self, host: &dyn Host) -> Result<Client> {
-        let own = self
-            .config
-            .get("client_id")
-            .and_then(Value::as_str)
-            .filter(|v| !v.is_empty());
         let setting = |what: &str| self.manifest.setting(what);
-        match own {
+        match self.own_client_id() {
             Some(id) => Ok(Client {
                 id: id.to_owned(),
                 secret: match self.secrets.get("client_secret") {
@@ -86,15 +81,59 @@ impl<'a> Provider<'a> {
                     None => None,
                 },
             }),
-            None => Ok(Client {
-                id: host
-                    .secret(&setting("CLIENT_ID"))
-                    .ok_or_else(|| Error::missing_setting(&setting("CLIENT_ID")))?
-                    .expose()
-                    .to_owned(),
-                secret: host.secret(&setting("CLIENT_SECRET")),
-            }),
+            None => {
+                self.check_home(host)?;
+                Ok(Client {
+                    id: host
+                        .secret(&setting("CLIENT_ID"))
+                        .ok_or_else(|| Error::missing_setting(&setting("CLIENT_ID")))?
+                        .expose()
+                        .to_owned(),
+                    secret: host.secret(&setting("CLIENT_SECRET")),
+                })
+            }
         }
+    }
+
+    /// Refuses the app of the Worker's settings at a server that the connection alone names: an app belongs to one server,
+    /// and whoever may make a connection could else have its secret sent wherever they please.
+    pub fn check_home(&self, host: &dyn Host) -> Result<()> {
+        if self.own_client_id().is_some() {
+            return Ok(());
+        }
+        let anybodys = self
+            .parts
+            .iter()
+            .filter(|(name, part)| part.is_anybodys() && self.spec.leads_by(name));
+        for (name, part) in anybodys {
+            let Some(own) = self.config.get(name).and_then(Value::as_str).filter(|v| !v.is_empty()) else {
+                continue;
+            };
+            let setting = self.manifest.address_setting(name);
+            let home = host
+                .var(&setting)
+                .filter(|v| !v.is_empty())
+                .or_else(|| part.default.clone());
+            if home.as_deref().map(|h| h.trim_end_matches('/')) != Some(own.trim_end_matches('/')) {
+                return Err(Error::invalid(
+                    "/config/client_id",
+                    format!(
+                        "is missing: the app of `{}` belongs to {}, not to the server that `{name}` names; give the `client_id` and \
+                         `client_secret` of an app there, or have the setting `{setting}` name that server",
+                        self.manifest.setting("CLIENT_ID"),
+                        home.as_deref().unwrap_or("no server yet"),
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn own_client_id(&self) -> Option<&str> {
+        self.config
+            .get("client_id")
+            .and_then(Value::as_str)
+            .filter(|v| !v.is_empty())
     }
 
     /// A URL of the manifest, filled and guarded.

@@ -10,6 +10,7 @@ pub mod token;
 pub mod user;
 pub mod vault;
 
+use crate::action::egress;
 use crate::error::{Error, Result};
 use crate::http::{Request, percent_encode};
 use crate::manifest::Manifest;
@@ -99,8 +100,7 @@ impl Credential {
                 config.insert(field.to_owned(), json!(value.expose()));
             }
         }
-        let required = auth.fields.get("required").and_then(Value::as_array);
-        for field in required.into_iter().flatten().filter_map(Value::as_str) {
+        for field in auth.required(&Value::Object(config.clone())) {
             if !config.contains_key(field) && !secrets.contains_key(field) {
                 let env = auth
                     .env_fields()
@@ -151,8 +151,16 @@ impl Credential {
         });
         match (&self.grant, &auth.oauth2) {
             (Some(_), Some(oauth2)) => oauth2.apply().unwrap_or(&BEARER),
-            _ => &auth.apply,
+            _ => {
+                let mut others = auth.apply_with.iter();
+                let own = others.find(|(field, _)| self.has(field));
+                own.map_or(&auth.apply, |(_, apply)| apply)
+            }
         }
+    }
+
+    fn has(&self, field: &str) -> bool {
+        self.secrets.contains_key(field) || self.config.get(field).is_some_and(|value| !value.is_null())
     }
 
     /// Adds what the manifest says to a request, which is then complete: a signature covers it as it is.
@@ -245,6 +253,20 @@ pub fn auth(manifest: &Manifest) -> Result<&Auth> {
             "the integration `{}` has no `auth`: it needs no connection",
             manifest.name
         ))
+    })
+}
+
+/// The origin of the self-managed server that a connection of these settings leads to; empty: the service's own.
+pub fn server(manifest: &Manifest, config: &Value, host: &dyn Host) -> Result<String> {
+    // What lacks a part of its address has not named a server of its own.
+    let url = base_url(manifest, config, host).unwrap_or_default();
+    if url.is_empty() {
+        return Ok(String::new());
+    }
+    let origin = egress::origin(&url)?;
+    Ok(match manifest.owns_host(&origin.host) {
+        true => String::new(),
+        false => origin.to_string(),
     })
 }
 

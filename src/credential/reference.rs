@@ -12,7 +12,12 @@ const PREFIX: &str = "PATCHBAY_SECRET_";
 
 /// Whether a field's value is a reference.
 pub fn is(value: &Secret) -> bool {
-    value.expose().starts_with(SCHEME)
+    is_text(value.expose())
+}
+
+/// The same of a value that is not known to be a secret.
+pub fn is_text(value: &str) -> bool {
+    value.starts_with(SCHEME)
 }
 
 /// The value itself or, of a reference, what it stands for. The error names the setting that is missing.

@@ -67,7 +67,8 @@ pub async fn access(
             Ok(Attempt::Done(token)) => return Ok(token),
             Ok(Attempt::Busy) if usable => return Ok(held.access),
             Ok(Attempt::Busy) => {}
-            Err(error) if usable && error.retryable() => return Ok(held.access),
+            // Whatever is wrong with the app or the way there: the token that is held is good until its end.
+            Err(error) if usable && !matches!(error, Error::ReauthRequired(_)) => return Ok(held.access),
             Err(error) => return Err(error),
         }
         if ports.host.now() > until {

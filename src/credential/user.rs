@@ -6,39 +6,34 @@ use crate::manifest::Manifest;
 use crate::ports::Ports;
 use crate::store::connection::{self, Connection, Method, Status};
 use crate::store::{account_link, account_link::AccountLink};
+use serde_json::Value;
 
-/// The account link of an outside user, with the connection that acts for them if it can be used now.
+/// The account link of an outside user of the server that `config`, the settings of a connection or of the app, leads to; with
+/// the connection that acts for them if it can be used now.
 pub async fn linked(
     ports: &Ports<'_>,
-    integration: &str,
+    manifest: &Manifest,
+    config: &Value,
     external_user_id: &str,
 ) -> Result<Option<(AccountLink, Option<Connection>)>> {
-    let Some(link) = account_link::of_user(ports, integration, external_user_id).await? else {
+    let integration = manifest.name.as_str();
+    let server = super::server(manifest, config, ports.host)?;
+    let Some(link) = account_link::of_user(ports, integration, &server, external_user_id).await? else {
         return Ok(None);
     };
     let found = match &link.connection_id {
         Some(id) => connection::find(ports, id).await?,
         None => None,
     };
-    // A link made by hand may name a connection that has changed since.
+    // A link made by hand may name a connection that has changed since, or was connected again as somebody else.
     let usable = |c: &Connection| {
-        c.integration == integration && c.owner.as_deref() == Some(link.owner.as_str()) && c.status == Status::Connected
+        c.integration == integration
+            && c.owner.as_deref() == Some(link.owner.as_str())
+            && c.status == Status::Connected
+            && c.user_id.as_deref().is_none_or(|id| id == external_user_id)
     };
     let connection = found.filter(usable);
     Ok(Some((link, connection)))
-}
-
-/// The credential of an outside user; none where no token of theirs can act. `Credential::source` says whose it is.
-pub async fn credential_of(
-    ports: &Ports<'_>,
-    manifest: &Manifest,
-    external_user_id: &str,
-    account: Option<String>,
-) -> Result<Option<Credential>> {
-    match linked(ports, &manifest.name, external_user_id).await? {
-        Some((_, Some(connection))) => Credential::of_row(ports, manifest, connection, account).map(Some),
-        _ => Ok(None),
-    }
 }
 
 impl Credential {

@@ -4,6 +4,7 @@ use super::js;
 use crate::error::{Error, Result};
 use crate::http::{Head, Headers, Method, Response};
 use js_sys::{Array, JSON, Uint8Array};
+use serde::{Serialize, Serializer};
 use wasm_bindgen::JsValue;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -58,7 +59,7 @@ pub fn to_js_headers(fields: &Headers) -> std::result::Result<web_sys::Headers, 
 pub fn response(response: &Response, with_body: bool) -> std::result::Result<web_sys::Response, String> {
     let init = web_sys::ResponseInit::new();
     init.set_status(response.status);
-    init.set_headers(&pairs(&response.headers)?);
+    init.set_headers(&fields(&response.headers)?);
     // RFC 9110, 15.3.5 and 15.4.5: these have no content, and the runtime throws at an empty one.
     let bodiless = matches!(response.status, 204 | 205 | 304);
     let body = (with_body && !bodiless).then(|| Uint8Array::from(response.body.as_slice()));
@@ -70,8 +71,20 @@ pub fn response(response: &Response, with_body: bool) -> std::result::Result<web
     })
 }
 
-/// All fields at once, as a list of pairs: one text over the border here too.
-fn pairs(fields: &Headers) -> std::result::Result<JsValue, String> {
-    let text = serde_json::to_string(fields).map_err(|e| e.to_string())?;
-    JSON::parse(&text).map_err(|e| js::message(&e))
+/// All fields at once: one text over the border here too. As an object, which the runtime reads with a look at each member; a
+/// list of pairs, which it walks with an iterator each, only where a name comes twice.
+fn fields(headers: &Headers) -> std::result::Result<JsValue, String> {
+    let text = match headers.has_repeats() {
+        true => serde_json::to_string(headers),
+        false => serde_json::to_string(&Members(headers)),
+    };
+    JSON::parse(&text.map_err(|e| e.to_string())?).map_err(|e| js::message(&e))
+}
+
+struct Members<'a>(&'a Headers);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter())
+    }
 }

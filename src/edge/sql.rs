@@ -83,7 +83,7 @@ impl Sql for D1 {
 fn failed(statements: &[Stmt], message: String) -> SqlError {
     let error = SqlError { message };
     // A refused duplicate is an answer that callers ask for, not a fault.
-    if !error.is_unique_violation() {
+    if !error.is_unique_violation() && !error.is_undone() {
         log_failure(statements, &error);
     }
     error

@@ -6,8 +6,9 @@ use super::links::links;
 use super::mention::mentions;
 use crate::action::run::MARK;
 use crate::error::{Error, Result};
-use crate::manifest::conversation::{Conversation, History, Label, Reply, StartRule, Way};
+use crate::manifest::conversation::{Acknowledgement, Conversation, History, Label, LinkWay, Reply, StartRule};
 use crate::store::destination::glob_matches;
+use crate::store::run::ANEW;
 use crate::template::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,6 +29,8 @@ pub enum Interest {
     Asks {
         /// What names the thread within the source.
         thread: String,
+        /// What names the message within the thread, if one that was heard before is not to ask again.
+        once: Option<String>,
     },
     /// It belongs to a thread; if that has a conversation, it joins it.
     MayFollow {
@@ -120,7 +123,9 @@ pub fn interest(
     let thread = spec.thread.text(&scope)?;
     for rule in spec.start.iter().filter(|rule| applies(rule, kind)) {
         if asks(rule, &scope, names)? {
-            return Ok(Interest::Asks { thread });
+            let once = rule.once.as_ref().map(|name| name.text(&scope)).transpose()?;
+            let once = once.filter(|name| !name.is_empty());
+            return Ok(Interest::Asks { thread, once });
         }
     }
     if follows {
@@ -225,19 +230,40 @@ fn place_of(way: &Reply, context: &Value, turn: i64) -> Result<String> {
     Ok(hex::encode(digest))
 }
 
-/// How a message that reaches the agent is acknowledged, if it can be.
-pub fn acknowledgement(spec: &Conversation, context: &Value) -> Result<Option<(String, Value)>> {
+/// How a message that reaches the agent in this turn is acknowledged, if it can be. What is said in words is a new
+/// message that the turn's progress changes.
+pub fn acknowledgement(spec: &Conversation, context: &Value, turn: i64) -> Result<Option<Say>> {
     let scope = Scope::new([("context", context)]);
-    for Way { when, action, inputs } in &spec.acknowledge {
-        if when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {
-            return Ok(Some((action.clone(), inputs.value(&scope)?)));
+    for way in &spec.acknowledge {
+        if way.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {
+            return acknowledged(way, spec, context, turn);
         }
     }
     Ok(None)
 }
 
+fn acknowledged(way: &Acknowledgement, spec: &Conversation, context: &Value, turn: i64) -> Result<Option<Say>> {
+    let scope = Scope::new([("context", context)]);
+    if let Some(say) = &way.say {
+        let says = replies(spec, context, &say.text(&scope)?, turn, Stage::Progress)?;
+        let mut first = says.into_iter().next();
+        if let Some(say) = &mut first {
+            say.place = say.place.take().map(|place| format!("{ANEW}{place}"));
+        }
+        return Ok(first);
+    }
+    let (Some(action), Some(inputs)) = (&way.action, &way.inputs) else {
+        return Ok(None);
+    };
+    Ok(Some(Say {
+        action: action.clone(),
+        inputs: inputs.value(&scope)?,
+        place: None,
+    }))
+}
+
 /// How the sender is asked to connect an account of their own, where that is needed.
-pub fn link_way<'a>(spec: &'a Conversation, context: &Value, config: &Value) -> Result<Option<&'a Way>> {
+pub fn link_way<'a>(spec: &'a Conversation, context: &Value, config: &Value) -> Result<Option<&'a LinkWay>> {
     let scope = Scope::new([("context", context), ("config", config)]);
     for way in &spec.link {
         if way.when.as_ref().map_or(Ok(true), |when| when.truth(&scope))? {

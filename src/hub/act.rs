@@ -124,10 +124,15 @@ impl Hub<'_> {
             inputs: &ready.ask.inputs,
         };
         let outcome = live::execute(&call, &mut run).await;
-        if recorded {
-            table::finish(&self.ports, &run, &holder).await?;
-        } else {
-            table::begin(&self.ports, &run, None, None).await?;
+        let stored = match recorded {
+            true => table::finish(&self.ports, &run, &holder).await.map(drop),
+            false => table::begin(&self.ports, &run, None, None).await.map(drop),
+        };
+        if let Err(error) = stored {
+            // What the service did is done: the caller is told of that, and not to try again.
+            let message = format!("what came of it is not stored: {error}");
+            let line = json!({"level": "error", "job": "run", "run_id": run.id, "message": message});
+            self.ports.host.log(&line);
         }
         runs::log(&self.ports, &run);
         self.keep(&ready, action, &run);
@@ -266,7 +271,13 @@ impl Hub<'_> {
         };
         let outcome = match run.status {
             Status::Pending | Status::Running => return Err(Error::IdempotencyInProgress),
-            Status::Succeeded => Ok(run.result.clone().unwrap_or_default()),
+            Status::Succeeded => match run.result_not_kept() {
+                None => Ok(run.result.clone().unwrap_or_default()),
+                Some(bytes) => Err(Error::Conflict(format!(
+                    "the call with this Idempotency-Key was done; its result of {bytes} bytes was too large to be kept, see run {}",
+                    run.id
+                ))),
+            },
             Status::Ambiguous => Err(Error::Conflict(format!(
                 "the call with this Idempotency-Key may have taken effect: {}; look at the service and at run {}",
                 told("detail"),
@@ -275,7 +286,7 @@ impl Hub<'_> {
             Status::Failed
                 if matches!(
                     told("code").as_str(),
-                    "RATE_LIMIT_EXCEEDED" | "TEMPORARY_ERROR" | "TIMEOUT_ERROR"
+                    "RATE_LIMIT_EXCEEDED" | "TEMPORARY_ERROR" | "TIMEOUT_ERROR" | "REAUTH_REQUIRED"
                 ) =>
             {
                 let again = table::begin_again(&self.ports, &run.id, holder, now + LEASE, now).await?;
@@ -283,7 +294,7 @@ impl Hub<'_> {
                     .map(|run| Earlier::Again(Box::new(run)))
                     .ok_or(Error::IdempotencyInProgress);
             }
-            Status::Failed => Err(Error::Upstream(told("detail"))),
+            Status::Failed => Err(Error::told(&told("code"), told("detail"))),
         };
         Ok(Earlier::Ended(Box::new(Acted {
             run,

@@ -185,7 +185,12 @@ impl Hub<'_> {
         else {
             return Ok(None);
         };
-        let linked = user::linked(&self.ports, &conversation.integration, user_id).await?;
+        let integration = self.integration(&conversation.integration).await?;
+        let manifest = integration.manifest()?;
+        let config = self
+            .public_config(manifest, conversation.connection_id.as_deref())
+            .await?;
+        let linked = user::linked(&self.ports, manifest, &config, user_id).await?;
         let connection = linked.and_then(|(_, connection)| connection);
         let same = |c: &Connection| conversation.owner.is_none() || c.owner == conversation.owner;
         Ok(connection.filter(same).map(|c| c.id))

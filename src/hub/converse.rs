@@ -8,7 +8,7 @@ use crate::credential::Credential;
 use crate::credential::vault::{KeyRing, SETTING};
 use crate::delivery::message::Letter;
 use crate::error::{Error, Result};
-use crate::event::agent::{self, Interest, Names, Say, Stage};
+use crate::event::agent::{self, Interest, Names, Stage};
 use crate::id::{self, Kind};
 use crate::manifest::Manifest;
 use crate::manifest::conversation::{Conversation as Spec, FollowUpBy};
@@ -20,7 +20,6 @@ use crate::store::connection;
 use crate::store::conversation::{self, Conversation, Incoming};
 use crate::store::delivery::{Delivery, Message};
 use crate::store::destination::Destination;
-use crate::store::event::Event;
 use crate::store::run::{self as table, Order, Run};
 use crate::template::Scope;
 use serde_json::Value;
@@ -42,6 +41,8 @@ pub(super) struct Plan {
     pub(super) context: Option<Value>,
     /// The thread, if it does.
     pub(super) thread: Option<String>,
+    /// What names the message within the thread, if it is to ask only once.
+    pub(super) once: Option<String>,
 }
 
 impl Plan {
@@ -51,6 +52,7 @@ impl Plan {
             decision,
             context: None,
             thread: None,
+            once: None,
         }
     }
 }
@@ -58,8 +60,8 @@ impl Plan {
 impl Hub<'_> {
     /// What expressions of a mapping may see of the settings: those that are not secret. Where the app is not set up to
     /// answer there are none, which keeps no event from its subscribers.
-    pub(super) async fn public_config(&self, manifest: &Manifest, event: &Event) -> Result<Value> {
-        let Some(id) = &event.connection_id else {
+    pub(super) async fn public_config(&self, manifest: &Manifest, connection_id: Option<&str>) -> Result<Value> {
+        let Some(id) = connection_id else {
             let app = Credential::of_app(manifest, None, self.ports.host);
             return Ok(app.map_or(Value::Null, |c| c.config));
         };
@@ -92,16 +94,25 @@ impl Hub<'_> {
             return Ok(none("the payload cannot be read"));
         }
         let kind = opened.kind();
-        let config = self.public_config(manifest, &opened.event).await?;
+        let config = self
+            .public_config(manifest, opened.event.connection_id.as_deref())
+            .await?;
         let context = agent::context(spec, kind, &opened.body, &config)?;
         let names = Names {
             mention: settings::agent_mention(self.ports.host),
             label: settings::agent_label(self.ports.host),
         };
         let interest = agent::interest(spec, kind, &opened.body, &config, &context, &names)?;
+        let mut name = None;
         let (decision, thread) = match interest {
             Interest::None(why) => (why, None),
-            Interest::Asks { thread } => ("it asks for the agent".to_owned(), Some(thread)),
+            Interest::Asks { thread, once } => {
+                name = once;
+                match self.was_heard(opened, &thread, name.as_deref()).await? {
+                    true => ("the message asked before it was edited".to_owned(), None),
+                    false => ("it asks for the agent".to_owned(), Some(thread)),
+                }
+            }
             Interest::MayFollow { thread } => {
                 match conversation::of_thread(&self.ports, &opened.event.source, &thread).await? {
                     None => ("the agent is not mentioned".to_owned(), None),
@@ -117,7 +128,22 @@ impl Hub<'_> {
             decision: Some(decision),
             context: Some(context),
             thread,
+            once: name,
         })
+    }
+
+    /// Whether another event of the same message asked already, and was acknowledged. Of two at the same moment both may
+    /// reach the agent, in one turn.
+    async fn was_heard(&self, opened: &Opened, thread: &str, once: Option<&str>) -> Result<bool> {
+        let Some(name) = once else {
+            return Ok(false);
+        };
+        let event = &opened.event;
+        let Some(conversation) = conversation::of_thread(&self.ports, &event.source, thread).await? else {
+            return Ok(false);
+        };
+        let own = heard(Some(name), &event.id);
+        table::has_other(&self.ports, &conversation.id, &heard(Some(name), ""), &own).await
     }
 
     /// The message to the agent, once the sender's permission is checked and the conversation stands. None: the
@@ -126,7 +152,7 @@ impl Hub<'_> {
         &self,
         opened: &Opened,
         destination: &Destination,
-        thread: &str,
+        (thread, once): (&str, Option<&str>),
         context: &Value,
         delivery: &mut Delivery,
     ) -> Result<Option<Vec<u8>>> {
@@ -149,7 +175,9 @@ impl Hub<'_> {
         } else {
             Message::Followed
         };
-        self.acknowledge(part.spec, &conversation, opened, context).await?;
+        let fingerprint = heard(once, &opened.event.id);
+        self.acknowledge(part.spec, &conversation, &fingerprint, context)
+            .await?;
         let history = match delivery.message {
             Message::Started => self.history(opened, &part, context).await,
             Message::Followed | Message::Event => None,
@@ -206,31 +234,30 @@ impl Hub<'_> {
         })
     }
 
-    /// Shows the sender that the message was heard: a run of its own beside all others, once for each message.
+    /// Shows the sender that the message was heard: a run of its own, once for each message. It stands beside all others,
+    /// unless later ones change what it says.
     async fn acknowledge(
         &self,
         spec: &Spec,
         conversation: &Conversation,
-        opened: &Opened,
+        fingerprint: &str,
         context: &Value,
     ) -> Result<()> {
-        let found = agent::acknowledgement(spec, context).unwrap_or_else(|error| {
-            self.log_failure(&opened.event.id, &error);
+        let found = agent::acknowledgement(spec, context, conversation.turn).unwrap_or_else(|error| {
+            self.log_failure(&conversation.id, &error);
             None
         });
-        let Some((action, inputs)) = found else {
+        let Some(say) = found else {
             return Ok(());
         };
-        let say = Say {
-            action,
-            inputs,
-            place: None,
+        let order = match say.place {
+            Some(_) => Order::InTurn,
+            None => Order::Beside,
         };
         let new = self.new_run(conversation, say);
-        let fingerprint = format!("heard|{}", opened.event.id);
         let statements = vec![
-            table::insert(&new, &new.id, &fingerprint, 0, Order::Beside),
-            table::of_callback(&conversation.id, &fingerprint),
+            table::insert(&new, &new.id, fingerprint, 0, order),
+            table::of_callback(&conversation.id, fingerprint),
         ];
         let rows = self.ports.sql.batch(statements).await?.pop().unwrap_or_default();
         let is_new = rows.first().and_then(|row| row.get("id")?.as_str()) == Some(&new.id);
@@ -313,6 +340,14 @@ impl Opened {
             .conversation
             .as_ref()
             .map(|spec| AgentPart { entry, manifest, spec }))
+    }
+}
+
+/// What the acknowledgement of an event is stored under; of a message that has a name in its thread, under that as well.
+fn heard(name: Option<&str>, event_id: &str) -> String {
+    match name {
+        Some(name) => format!("heard|{name}|{event_id}"),
+        None => format!("heard|{event_id}"),
     }
 }
 

@@ -152,7 +152,10 @@ impl Hub<'_> {
                 let (event, body, payload) = (&opened.event, &opened.body, &opened.payload);
                 Some(message::event(event, body, payload, mapped.as_ref(), delivery.replay))
             }
-            (_, Some(thread), Some(context)) => self.letter(opened, destination, thread, context, delivery).await?,
+            (_, Some(thread), Some(context)) => {
+                let thread = (thread.as_str(), plan.once.as_deref());
+                self.letter(opened, destination, thread, context, delivery).await?
+            }
             _ => {
                 self.skip(delivery, plan.decision.clone());
                 None

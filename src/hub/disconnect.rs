@@ -32,21 +32,35 @@ impl Hub<'_> {
             return json!("the tokens do not open");
         };
         match Provider::of(manifest, &c.config, &secrets) {
-            Ok(provider) => self.revoke_tokens(&provider, &held.access, held.refresh.as_ref()).await,
+            Ok(provider) => {
+                let tokens = (&held.access, held.refresh.as_ref());
+                self.revoke_tokens(&provider, tokens, c.user_id.as_deref(), Some(&c.id))
+                    .await
+            }
             Err(_) => json!("the integration has no OAuth any more"),
         }
     }
 
-    /// Ends tokens at the provider. The refresh token first: with it the access tokens of its grant end (RFC 7009, 2.1).
+    /// Ends an access and a refresh token at the provider. The refresh token first: with it the access tokens of its grant end
+    /// (RFC 7009, 2.1). `user_id` is whose they are, if that is known, and `of` the connection that is about to be removed.
     pub(super) async fn revoke_tokens(
         &self,
         provider: &Provider<'_>,
-        access: &Secret,
-        refresh: Option<&Secret>,
+        (access, refresh): (&Secret, Option<&Secret>),
+        user_id: Option<&str>,
+        of: Option<&str>,
     ) -> Value {
         let Some(revoke) = &provider.spec.revoke else {
             return json!("the service has no way to revoke");
         };
+        if revoke.ends_grant {
+            let service = &provider.manifest.name;
+            match connection::holds_another(&self.ports, service, user_id, of.unwrap_or_default()).await {
+                Ok(false) => {}
+                Ok(true) => return json!("another connection lives on the same consent"),
+                Err(_) => return json!("whether another connection lives on the same consent is not known"),
+            }
+        }
         let host = self.ports.host;
         let Ok(client) = provider.client(host) else {
             return json!("the app's settings are missing");

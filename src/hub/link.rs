@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::event::agent;
 use crate::id::Kind;
 use crate::manifest::Manifest;
-use crate::manifest::conversation::Way;
+use crate::manifest::conversation::LinkWay;
 use crate::store::account_link::AccountLink;
 use crate::store::connection::{self, Method};
 use crate::store::destination::Destination;
@@ -30,7 +30,9 @@ impl Hub<'_> {
         if part.spec.link.is_empty() {
             return Ok(None);
         }
-        let config = self.public_config(part.manifest, &opened.event).await?;
+        let config = self
+            .public_config(part.manifest, opened.event.connection_id.as_deref())
+            .await?;
         let Some(way) = agent::link_way(part.spec, context, &config)? else {
             return Ok(None);
         };
@@ -39,7 +41,7 @@ impl Hub<'_> {
                 "the sender cannot connect an account: nobody says who they are".to_owned(),
             ));
         };
-        let known = match user::linked(&self.ports, &part.manifest.name, &user_id).await? {
+        let known = match user::linked(&self.ports, part.manifest, &config, &user_id).await? {
             Some((_, Some(_))) => return Ok(None),
             other => other.map(|(link, _)| link),
         };
@@ -59,7 +61,7 @@ impl Hub<'_> {
         opened: &Opened,
         part: &AgentPart,
         destination: &Destination,
-        (way, context, config): (&Way, &Value, &Value),
+        (way, context, config): (&LinkWay, &Value, &Value),
         user_id: &str,
         known: Option<AccountLink>,
     ) -> Result<()> {
@@ -69,6 +71,10 @@ impl Hub<'_> {
             return Ok(());
         }
         let mut new = self.wanted_link(part.manifest, config, known).await?;
+        if new.connection_id.is_none() {
+            let own = way.config.iter().map(|(name, value)| (name.clone(), json!(value)));
+            new.config.extend(own);
+        }
         if new.owner.is_empty() {
             new.owner = event
                 .owner

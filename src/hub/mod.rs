@@ -9,6 +9,7 @@ mod define;
 mod deliver;
 mod disconnect;
 mod dispatch;
+mod fields;
 mod heal;
 mod invite;
 mod link;

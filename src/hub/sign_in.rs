@@ -6,7 +6,7 @@
 use super::Hub;
 use crate::action::egress;
 use crate::credential::grant::{Failure, Provider};
-use crate::credential::{refresh, wanted_scopes};
+use crate::credential::{self, refresh, wanted_scopes};
 use crate::error::{Error, Result};
 use crate::http::{Headers, Method, Request, percent_encode};
 use crate::id::{self, Kind};
@@ -119,6 +119,7 @@ impl Hub<'_> {
             scopes: &scopes,
             state: &state,
             verifier: verifier.as_ref().map(Secret::expose),
+            config: &c.config,
         };
         let authorization_url = authorize::url(provider.spec, &endpoint, &question);
         let hidden = Hidden {
@@ -203,13 +204,24 @@ impl Hub<'_> {
         actor: &str,
         link: Option<&ConnectLink>,
     ) -> Result<Connected> {
-        let stored = self
-            .store_consent(c, provider, tokens, callback, sign_in, actor, link)
-            .await;
+        let user = self.user_of(provider, tokens).await;
+        let user_id = user.as_ref().ok().and_then(|user| Some(user.as_ref()?.0.clone()));
+        let stored = match user {
+            Ok(user) => {
+                self.store_consent(c, provider, tokens, callback, sign_in, actor, link, user)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
         if stored.is_err() {
             // Nobody will ever use them: better that they end.
-            self.revoke_tokens(provider, &tokens.access, tokens.refresh.as_ref())
-                .await;
+            self.revoke_tokens(
+                provider,
+                (&tokens.access, tokens.refresh.as_ref()),
+                user_id.as_deref(),
+                None,
+            )
+            .await;
         }
         stored
     }
@@ -224,9 +236,9 @@ impl Hub<'_> {
         sign_in: &SignIn,
         actor: &str,
         link: Option<&ConnectLink>,
+        user: Option<(String, Option<String>)>,
     ) -> Result<Connected> {
         let ports = &self.ports;
-        let user = self.user_of(provider, tokens).await?;
         if let Some(wanted) = link.and_then(|l| l.external_user_id.as_deref())
             && user.as_ref().map(|(id, _)| id.as_str()) != Some(wanted)
         {
@@ -243,6 +255,7 @@ impl Hub<'_> {
         let named = user.as_ref().map(|(id, name)| (id.as_str(), name.as_deref()));
         let mut statements = vec![
             token::store(&sealed),
+            token::only_if_stored(&sealed),
             token::identify(&c.id, sealed.version, &config, named, now),
             self.audit(
                 actor,
@@ -268,6 +281,7 @@ impl Hub<'_> {
             statements.push(account_link::put(&AccountLink {
                 id: id::new(Kind::AccountLink, ports.host),
                 integration: c.integration.clone(),
+                server: credential::server(provider.manifest, &config, ports.host)?,
                 external_user_id: user_id.clone(),
                 external_name: name.clone(),
                 owner: link.owner.clone(),
@@ -275,12 +289,15 @@ impl Hub<'_> {
                 created_at: now,
             }));
         }
-        let rows = ports.sql.batch(statements).await?;
+        let rows = ports.sql.batch(statements).await.map_err(|error| match error.is_undone() {
+            true => Error::Conflict(
+                "the account was connected or its token refreshed at the same moment; look at the connection, and sign in again \
+                 if it is not as you want it"
+                    .into(),
+            ),
+            false => error.into(),
+        })?;
         connection::forget_warm(ports, &c.id);
-        if rows.first().is_none_or(Vec::is_empty) {
-            let why = "the account was connected by another sign-in at the same moment; look at the connection";
-            return Err(Error::Conflict(why.into()));
-        }
         let linked = linking.is_some() && rows.last().is_some_and(|r| !r.is_empty());
         let found = connection::find(ports, &c.id).await?;
         let connection = found.ok_or_else(|| Error::NotFound("connection of this id".into()))?;

@@ -120,6 +120,9 @@ pub struct CacheRule {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 pub struct Reconcile {
+    /// Whether it can be looked for at all; always, where absent. If not, the run's end is ambiguous. Names as in `request`.
+    #[serde(default)]
+    pub when: Option<Template>,
     /// The request that lists what may be there. Names as in the action's request, and `since`: when the run was
     /// made, as RFC 3339 text.
     pub request: RequestTemplate,
@@ -165,6 +168,7 @@ impl Action {
         }
         if let Some(reconcile) = &self.reconcile {
             reconcile.request.check(&format!("{at}/reconcile/request"))?;
+            named(reconcile.when.as_ref(), &format!("{at}/reconcile/when"))?;
             named(Some(&reconcile.found), &format!("{at}/reconcile/found"))?;
         }
         self.check_rules(at)

@@ -3,7 +3,8 @@
 use super::Schema;
 use super::action::RequestTemplate;
 use super::oauth2::{self, OAuth2, Part};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::schema;
 use crate::template::{JsonTemplate, Template};
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,6 +38,9 @@ pub struct Auth {
     /// What is added to each request. `token` is the access token, `secret.<field>` a secret field.
     #[serde(default)]
     pub apply: Apply,
+    /// What is added in place of that where a connection has this field; the first by name.
+    #[serde(default)]
+    pub apply_with: BTreeMap<String, Apply>,
 }
 
 /// A signed assertion exchanged for an access token (RFC 7523's pattern; app installations use the same).
@@ -173,6 +177,17 @@ impl Auth {
             .filter_map(|(name, p)| Some((name, p.get("env")?.as_str()?)))
     }
 
+    /// The fields that a connection with these settings must have.
+    pub fn required(&self, config: &Value) -> Vec<&str> {
+        let branch = self.fields.get("if").and_then(|condition| {
+            let holds = schema::violations(condition, config).is_empty();
+            self.fields.get(if holds { "then" } else { "else" })
+        });
+        let lists = [self.fields.get("required"), branch.and_then(|b| b.get("required"))];
+        let names = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+        names.filter_map(Value::as_str).collect()
+    }
+
     fn properties(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.fields
             .get("properties")
@@ -189,6 +204,11 @@ impl Auth {
             token.request.check("/auth/token/request")?;
             token.access_token.check()?;
             token.expires_at.as_ref().map_or(Ok(()), Template::check)?;
+        }
+        for name in self.apply_with.keys() {
+            if !self.properties().any(|(field, _)| field == name) {
+                return Err(Error::validation(format!("/auth/apply_with: `{name}` is no field")));
+            }
         }
         oauth2::check_parts(&self.parts)?;
         self.oauth2.as_ref().map_or(Ok(()), |spec| spec.check(&self.parts))

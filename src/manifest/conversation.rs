@@ -36,11 +36,11 @@ pub struct Conversation {
     /// true; they reach the agent once they did. `when` sees `context` and `config`, `inputs` sees `context` and `url`, which is
     /// good for ten minutes and for that user's account alone.
     #[serde(default)]
-    pub link: Vec<Way>,
+    pub link: Vec<LinkWay>,
     /// How people see at once that they are heard: the first whose `when` is true runs for each message that reaches
-    /// the agent, once, beside everything else. Its failure changes nothing. Expressions see `context`.
+    /// the agent, once. Its failure changes nothing. Expressions see `context`.
     #[serde(default)]
-    pub acknowledge: Vec<Way>,
+    pub acknowledge: Vec<Acknowledgement>,
     /// How the messages before the one that opens a turn are read: the first whose `when` is true.
     #[serde(default)]
     pub history: Vec<History>,
@@ -87,6 +87,10 @@ pub struct StartRule {
     /// The text before an edit: a mention that was there already does not ask again.
     #[serde(default)]
     pub mention_before: Option<Template>,
+    /// What names the message within its thread, where the service does not say what stood there before an edit: a
+    /// message that asked, and was acknowledged, does not ask again.
+    #[serde(default)]
+    pub once: Option<Template>,
     /// A label that must be the agent's.
     #[serde(default)]
     pub label: Option<Label>,
@@ -127,18 +131,41 @@ pub struct Permission {
     pub allow: Template,
 }
 
-/// An action with its inputs, where it is the right one.
+/// How a sender is asked to connect an account.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-pub struct Way {
+pub struct LinkWay {
+    /// When it is the right one; always, where absent.
+    #[serde(default)]
+    pub when: Option<Template>,
+    /// The action that sends the link.
+    pub action: String,
+    /// Its inputs.
+    pub inputs: JsonTemplate,
+    /// Settings of the connection that it makes, among the `parts` of `auth`: what a user's account needs and the app's does
+    /// not.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+/// How a message that reaches the agent is acknowledged: by an action beside everything else, or in words.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Acknowledgement {
     /// When it is the right one; always, where absent.
     #[serde(default)]
     pub when: Option<Template>,
     /// The action.
-    pub action: String,
+    #[serde(default)]
+    pub action: Option<String>,
     /// Its inputs.
-    pub inputs: JsonTemplate,
+    #[serde(default)]
+    pub inputs: Option<JsonTemplate>,
+    /// What is said in place of an action, in the way of an answer: the progress that follows changes that message.
+    #[serde(default)]
+    pub say: Option<Template>,
 }
 
 /// How the thread so far is read. The agent gets the latest 20 messages, oldest first, each cut at 4,000 characters;
@@ -215,12 +242,28 @@ impl Conversation {
             named(&permission.allow, "/conversation/permission/allow")?;
             manifest.action(&permission.action)?;
         }
-        for (ways, name) in [(&self.link, "link"), (&self.acknowledge, "acknowledge")] {
-            for (i, way) in ways.iter().enumerate() {
-                way.inputs.check(&format!("/conversation/{name}/{i}/inputs"))?;
-                optional(way.when.as_ref(), &format!("/conversation/{name}/{i}/when"))?;
-                manifest.action(&way.action)?;
+        for (i, way) in self.link.iter().enumerate() {
+            way.inputs.check(&format!("/conversation/link/{i}/inputs"))?;
+            optional(way.when.as_ref(), &format!("/conversation/link/{i}/when"))?;
+            manifest.action(&way.action)?;
+            let parts = manifest.auth.as_ref().map(|auth| auth.parts());
+            if let Some(name) = way
+                .config
+                .keys()
+                .find(|name| !parts.is_some_and(|p| p.contains_key(*name)))
+            {
+                return Err(Error::validation(format!(
+                    "/conversation/link/{i}/config: `{name}` is no part of `auth`"
+                )));
             }
+        }
+        for (i, way) in self.acknowledge.iter().enumerate() {
+            way.check(&format!("/conversation/acknowledge/{i}"), manifest)?;
+        }
+        if self.acknowledge.is_empty() && self.start.iter().any(|rule| rule.once.is_some()) {
+            return Err(Error::validation(
+                "/conversation/start: `once` needs `acknowledge`, by which a message is remembered",
+            ));
         }
         for (i, history) in self.history.iter().enumerate() {
             history.check(&format!("/conversation/history/{i}"))?;
@@ -242,7 +285,7 @@ impl Conversation {
 
 impl StartRule {
     fn check(&self, at: &str) -> Result<()> {
-        let texts = [&self.when, &self.mention_in, &self.mention_before];
+        let texts = [&self.when, &self.mention_in, &self.mention_before, &self.once];
         for template in texts.into_iter().flatten().chain(&self.mention_as) {
             named(template, at)?;
         }
@@ -253,6 +296,22 @@ impl StartRule {
                 named(now, &format!("{at}/label/now"))?;
                 named(before, &format!("{at}/label/before"))
             }
+        }
+    }
+}
+
+impl Acknowledgement {
+    fn check(&self, at: &str, manifest: &Manifest) -> Result<()> {
+        optional(self.when.as_ref(), &format!("{at}/when"))?;
+        match (&self.action, &self.inputs, &self.say) {
+            (Some(action), Some(inputs), None) => {
+                inputs.check(&format!("{at}/inputs"))?;
+                manifest.action(action).map(|_| ())
+            }
+            (None, None, Some(say)) => named(say, &format!("{at}/say")),
+            _ => Err(Error::validation(format!(
+                "{at}: needs `action` and `inputs`, or `say` alone"
+            ))),
         }
     }
 }

@@ -185,6 +185,32 @@ impl Manifest {
     pub fn setting(&self, what: &str) -> String {
         format!("{}_{what}", self.name.replace('-', "_").to_ascii_uppercase())
     }
+
+    /// The setting that names the server which a part of URLs stands for, for the app of the other settings.
+    pub fn address_setting(&self, part: &str) -> String {
+        match part {
+            "base_url" => self.setting("API_BASE_URL"),
+            part => self.setting(&part.to_ascii_uppercase()),
+        }
+    }
+
+    /// Whether a host is one of the service itself.
+    pub fn owns_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|own| match own.strip_prefix('*') {
+            Some(end) => host.len() > end.len() && host.to_ascii_lowercase().ends_with(&end.to_ascii_lowercase()),
+            None => own.eq_ignore_ascii_case(host),
+        })
+    }
+
+    /// Whether a connection's setting decides where requests with its credential go.
+    pub fn leads_by(&self, field: &str) -> bool {
+        let named = format!("{{{field}}}");
+        self.base_url.as_ref().is_some_and(|url| url.contains(&named))
+            || self.auth.as_ref().is_some_and(|auth| {
+                auth.host_fields().any(|name| name == field)
+                    || (auth.parts().contains_key(field) && auth.oauth2.as_ref().is_some_and(|o| o.leads_by(field)))
+            })
+    }
 }
 
 /// A JSON Schema inside a manifest.

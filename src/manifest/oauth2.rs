@@ -40,6 +40,9 @@ pub struct OAuth2 {
     /// Parameters of the authorize URL besides those of RFC 6749, in the order of their names. Empty ones are left out.
     #[serde(default)]
     pub authorize_params: BTreeMap<String, String>,
+    /// Parameters that a part of the connection's settings gives; left out where it has none.
+    #[serde(default)]
+    pub authorize_parts: BTreeMap<String, String>,
     /// Parameters of RFC 6749 that this provider does not take (`response_type`, `scope`).
     #[serde(default)]
     pub omit: Vec<String>,
@@ -106,6 +109,13 @@ pub struct Part {
     /// Where the hub reads it when the account is connected. Absent: a setting of the connection.
     #[serde(default)]
     pub from: Option<Source>,
+}
+
+impl Part {
+    /// Whether it names a server that can be anybody's.
+    pub fn is_anybodys(&self) -> bool {
+        self.kind == PartKind::Origin && self.suffixes.is_empty() && self.one_of.is_empty() && self.from.is_none()
+    }
 }
 
 /// What a [`Part`] must look like.
@@ -248,6 +258,10 @@ pub struct Revoke {
     /// How; RFC 7009 where absent.
     #[serde(default)]
     pub style: RevokeStyle,
+    /// Whether one token's end is the end of all that the user's consent brought: then nothing is revoked while another
+    /// connection of the same user lives on it.
+    #[serde(default)]
+    pub ends_grant: bool,
 }
 
 /// Ways to revoke a token.
@@ -326,6 +340,12 @@ impl OAuth2 {
         single.into_iter().filter_map(|(at, url)| Some((at, url?)))
     }
 
+    /// Whether the part of this name decides where a secret goes.
+    pub fn leads_by(&self, part: &str) -> bool {
+        let named = format!("{{{part}}}");
+        self.urls().any(|(_, url)| url.contains(&named))
+    }
+
     /// Compiles every expression, and checks that each `{name}` of a URL is a part that can stand there.
     pub fn check(&self, parts: &BTreeMap<String, Part>) -> Result<()> {
         for (at, url) in self.urls() {
@@ -336,6 +356,10 @@ impl OAuth2 {
             info.name
                 .as_ref()
                 .map_or(Ok(()), |t| named(t, "/auth/oauth2/userinfo/name"))?;
+        }
+        if let Some(name) = self.authorize_parts.values().find(|name| !parts.contains_key(*name)) {
+            let message = format!("names the part `{name}`, which is not there");
+            return Err(Error::invalid("/auth/oauth2/authorize_parts", message));
         }
         if self.authorize_url.is_none() && self.client_credentials.is_none() && self.device_url.is_none() {
             let message = "needs `authorize_url`, `device_url` or `client_credentials`";

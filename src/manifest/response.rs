@@ -72,6 +72,8 @@ pub enum Meaning {
     RateLimited,
     /// Nothing was done, a later try can succeed.
     Temporary,
+    /// It may have been done, in whole or in part; a later try can succeed.
+    Unsettled,
     /// The account must be connected again.
     Reauth,
     /// The inputs are wrong.

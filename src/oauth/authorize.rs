@@ -4,6 +4,7 @@ use crate::http::percent_encode;
 use crate::manifest::oauth2::OAuth2;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// What one sign-in asks for.
@@ -19,6 +20,8 @@ pub struct Question<'a> {
     pub state: &'a str,
     /// The secret whose hash is sent along; none where the provider takes none.
     pub verifier: Option<&'a str>,
+    /// The connection's settings.
+    pub config: &'a Value,
 }
 
 /// The URL. The parameters come in this order: `client_id, redirect_uri, response_type, scope`, the provider's own by
@@ -37,6 +40,10 @@ pub fn url(spec: &OAuth2, endpoint: &str, question: &Question<'_>) -> String {
     standard("scope", question.scopes.join(&spec.scope_separator));
     for (name, value) in spec.authorize_params.iter().filter(|(_, v)| !v.is_empty()) {
         pairs.push((name, value.clone()));
+    }
+    for (name, part) in &spec.authorize_parts {
+        let value = question.config.get(part).and_then(Value::as_str);
+        pairs.extend(value.map(|value| (name.as_str(), value.to_owned())));
     }
     pairs.push(("state", question.state.to_owned()));
     if let Some(verifier) = question.verifier {
@@ -70,7 +77,7 @@ pub fn scopes(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn spec(more: Value) -> OAuth2 {
         let mut spec = json!({"authorize_url": "https://a.example/auth", "token_url": "https://a.example/token"});
@@ -87,6 +94,7 @@ mod tests {
             scopes,
             state: "abc123",
             verifier,
+            config: &Value::Null,
         }
     }
 

@@ -12,7 +12,9 @@ pub struct AccountLink {
     pub id: String,
     /// The integration's name.
     pub integration: String,
-    /// The user's id at the service.
+    /// The origin of the self-managed server that the user is of; empty: the service's own.
+    pub server: String,
+    /// The user's id there.
     pub external_user_id: String,
     /// The user's name there, for people.
     pub external_name: Option<String>,
@@ -27,9 +29,9 @@ pub struct AccountLink {
 // An outside user belongs to one inside user; who wants to change that removes the link first. A new consent of the
 // same inside user brings its new connection along.
 const PUT: &str = "-- account_link::put
-INSERT INTO account_link (id, integration, external_user_id, external_name, owner, connection_id, created_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-ON CONFLICT (integration, external_user_id) DO UPDATE SET
+INSERT INTO account_link (id, integration, external_user_id, external_name, owner, connection_id, created_at, server)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (integration, server, external_user_id) DO UPDATE SET
   connection_id = COALESCE(excluded.connection_id, connection_id), external_name = COALESCE(excluded.external_name, external_name)
 WHERE owner = excluded.owner
 RETURNING *";
@@ -44,15 +46,21 @@ pub fn put(link: &AccountLink) -> Stmt {
         link.owner.as_str().into(),
         link.connection_id.as_deref().into(),
         link.created_at.into(),
+        link.server.as_str().into(),
     ];
     Stmt::new(PUT, params)
 }
 
-/// The link of an outside user.
-pub async fn of_user(ports: &Ports<'_>, integration: &str, external_user_id: &str) -> Result<Option<AccountLink>> {
+/// The link of an outside user of this server.
+pub async fn of_user(
+    ports: &Ports<'_>,
+    integration: &str,
+    server: &str,
+    external_user_id: &str,
+) -> Result<Option<AccountLink>> {
     let sql = "-- account_link::of_user
-SELECT * FROM account_link WHERE integration = ?1 AND external_user_id = ?2";
-    let params = [integration.into(), external_user_id.into()];
+SELECT * FROM account_link WHERE integration = ?1 AND server = ?2 AND external_user_id = ?3";
+    let params = [integration.into(), server.into(), external_user_id.into()];
     ports.sql.first(Stmt::new(sql, params)).await
 }
 

@@ -341,6 +341,15 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Connection>> {
     ports.sql.first(find_statement(id)).await
 }
 
+/// Whether a connection other than `except` holds tokens of this user; of any, where the user is not known.
+pub async fn holds_another(ports: &Ports<'_>, integration: &str, user_id: Option<&str>, except: &str) -> Result<bool> {
+    let sql = "-- connection::holds_another
+SELECT id FROM connection
+WHERE integration = ?1 AND (?2 IS NULL OR user_id IS NULL OR user_id = ?2) AND id <> ?3 AND tokens IS NOT NULL LIMIT 1";
+    let params = [integration.into(), user_id.into(), except.into()];
+    Ok(ports.sql.first::<Value>(Stmt::new(sql, params)).await?.is_some())
+}
+
 /// A page, newest first; of one owner, or of all.
 pub async fn list(ports: &Ports<'_>, owner: Option<&str>, before: Option<&str>, limit: i64) -> Result<Vec<Connection>> {
     let sql = "-- connection::list

@@ -107,7 +107,28 @@ pub struct Run {
     pub updated_at: Timestamp,
 }
 
+/// Most bytes of a result that are kept with its run: D1's rows hold 2,000,000 bytes altogether.
+const MAX_RESULT: usize = 1_000_000;
+
+/// The member of a stored result that says that there was one which is not kept.
+const NOT_KEPT: &str = "result_not_kept_bytes";
+
+/// A result as it is stored.
+fn kept(result: &Value) -> String {
+    let text = result.to_string();
+    match text.len() > MAX_RESULT {
+        true => json!({NOT_KEPT: text.len()}).to_string(),
+        false => text,
+    }
+}
+
 impl Run {
+    /// The size in bytes of a result that was too large to be kept.
+    pub fn result_not_kept(&self) -> Option<u64> {
+        let members = self.result.as_ref()?.as_object().filter(|members| members.len() == 1)?;
+        members.get(NOT_KEPT)?.as_u64()
+    }
+
     /// A run of this action with these inputs that nothing has happened to, due now; of nobody and nothing yet.
     pub fn new(id: String, action: &str, inputs: Value, now: Timestamp) -> Self {
         Self {
@@ -214,7 +235,7 @@ pub async fn begin(ports: &Ports<'_>, run: &Run, key: Option<&str>, holder: Opti
         run.inputs.to_string().into(),
         run.status.as_str().into(),
         json!(run.attempts).to_string().into(),
-        run.result.as_ref().map(Value::to_string).into(),
+        run.result.as_ref().map(kept).into(),
         run.error.as_ref().map(Value::to_string).into(),
         run.due_at.into(),
         holder.map(|(holder, _)| holder).into(),
@@ -319,7 +340,7 @@ pub async fn finish(ports: &Ports<'_>, run: &Run, holder: &str) -> Result<Option
         run.status.as_str().into(),
         run.unsettled.into(),
         json!(run.attempts).to_string().into(),
-        run.result.as_ref().map(Value::to_string).into(),
+        run.result.as_ref().map(kept).into(),
         run.error.as_ref().map(Value::to_string).into(),
         run.due_at.into(),
         run.updated_at.into(),
@@ -352,6 +373,16 @@ SELECT earlier.result FROM run JOIN run AS earlier ON earlier.conversation_id = 
 WHERE run.id = ?1 AND earlier.status = 'succeeded' ORDER BY earlier.seq DESC LIMIT 1";
     let row: Option<Row> = ports.sql.first(Stmt::new(sql, [run.id.as_str().into()])).await?;
     Ok(row.and_then(|row| row.result))
+}
+
+/// Whether a conversation has runs whose fingerprint begins so, besides those of `own`.
+pub async fn has_other(ports: &Ports<'_>, conversation_id: &str, beginning: &str, own: &str) -> Result<bool> {
+    let sql = "-- run::has_other
+SELECT id FROM run WHERE conversation_id = ?1 AND fingerprint >= ?2 AND fingerprint < ?2 || '~' AND fingerprint <> ?3
+LIMIT 1";
+    let params = [conversation_id.into(), beginning.into(), own.into()];
+    let found: Option<Value> = ports.sql.first(Stmt::new(sql, params)).await?;
+    Ok(found.is_some())
 }
 
 /// Ids of runs that are due, that nobody holds and that wait for no other, oldest first.

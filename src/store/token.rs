@@ -139,6 +139,19 @@ pub fn store(sealed: &Sealed) -> Stmt {
     )
 }
 
+const ONLY_IF_STORED: &str = "-- token::only_if_stored
+SELECT json(CASE WHEN EXISTS (SELECT 1 FROM connection WHERE id = ?1 AND tokens = ?2) THEN '1' ELSE 'no' END) AS stored";
+
+/// The statement behind [`store`] that undoes the whole batch unless these very tokens were stored: what else is in it is
+/// true of their account alone. SQL has nothing that fails on a condition, but a text that is not JSON does;
+/// [`crate::ports::SqlError::is_undone`] tells it.
+pub fn only_if_stored(sealed: &Sealed) -> Stmt {
+    Stmt::new(
+        ONLY_IF_STORED,
+        [sealed.id.as_str().into(), sealed.tokens.as_str().into()],
+    )
+}
+
 /// What a connect adds to [`store`]: whose account it is, and what was read of it.
 pub fn identify(id: &str, version: i64, config: &Value, user: Option<(&str, Option<&str>)>, now: Timestamp) -> Stmt {
     let sql = "-- token::identify

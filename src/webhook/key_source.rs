@@ -109,6 +109,11 @@ impl KeySource for FetchedKeys<'_> {
                 "the address of the key is not plain https".to_owned(),
             ));
         }
+        if crate::action::egress::check_public(url, false).is_err() {
+            return Err(KeyError::Unavailable(
+                "the address of the key is not a public one".to_owned(),
+            ));
+        }
         // The request may hold a credential of the connection: its digest names it.
         let body = json.map(ToString::to_string).unwrap_or_default();
         let key = format!("{url} {}", super::digest::sha256_hex(body.as_bytes()));

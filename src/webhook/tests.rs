@@ -339,6 +339,10 @@ fn keys_come_by_plain_https_alone() {
         "http://keys.example/",
         "https://keys.example@evil.example/",
         "https://keys.example:8443/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://2130706433/",
+        "https://localhost/keys",
+        "https://metadata.google.internal/",
         "file:///x",
     ] {
         assert!(now(keys.document(url, None, false)).is_err(), "{url}");

@@ -9,7 +9,8 @@ const REDIRECT = 'https://your-app.example.com/oauth/callback';
 const HUB = 'http://127.0.0.1:8787';
 const server = await startAuthorizationServer({ redirectUris: [REDIRECT, `${HUB}/oauth/callback`] });
 const hub = await startHub({
-  GITLAB_CLIENT_ID: CLIENT.client_id, GITLAB_CLIENT_SECRET: CLIENT.client_secret, PATCHBAY_REDIRECT_URIS: REDIRECT,
+  GITLAB_CLIENT_ID: CLIENT.client_id, GITLAB_CLIENT_SECRET: CLIENT.client_secret, GITLAB_BASE: server.url,
+  PATCHBAY_REDIRECT_URIS: REDIRECT,
 });
 after(async () => {
   await hub.close();

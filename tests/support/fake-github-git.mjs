@@ -37,10 +37,12 @@ export function filesOf(git, branch) {
 }
 
 /** The messages of a branch's commits, latest first. */
-export function messagesOf(git, branch) {
-  const messages = [];
-  for (let id = git.refs.get(branch); id; id = git.commits.get(id).parents[0]) messages.push(git.commits.get(id).message);
-  return messages;
+export const messagesOf = (git, branch) => idsFrom(git, git.refs.get(branch)).map((id) => git.commits.get(id).message);
+
+function idsFrom(git, first) {
+  const ids = [];
+  for (let id = first; id; id = git.commits.get(id).parents[0]) ids.push(id);
+  return ids;
 }
 
 /** What is wrong with a body by GitHub's own description, or nothing. */
@@ -74,9 +76,11 @@ export const GIT_ROUTES = [
     const id = git.refs.get(decodeURIComponent(branch));
     return id ? { status: 200, body: { ref: `refs/heads/${branch}`, object: { type: 'commit', sha: id } } } : gone;
   }],
-  ['GET', /^\/git\/commits\/([0-9a-f]{40})$/, ({ git }, request, id) => {
-    const commit = git.commits.get(id);
-    return commit ? { status: 200, body: { sha: id, message: commit.message, tree: { sha: commit.tree }, parents: commit.parents.map((sha) => ({ sha })) } } : gone;
+  ['GET', /^\/commits$/, ({ git }, { query }) => {
+    const from = query.get('sha');
+    if (!git.commits.has(from)) return gone;
+    const shown = (sha) => { const { message, tree, parents } = git.commits.get(sha); return { sha, commit: { message, tree: { sha: tree } }, parents: parents.map((one) => ({ sha: one })) }; };
+    return { status: 200, body: idsFrom(git, from).slice(0, Number(query.get('per_page') ?? 30)).map(shown) };
   }],
   ['POST', /^\/git\/blobs$/, ({ git }, { json }) => ({ status: 201, body: { sha: addBlob(git, Buffer.from(json.content, json.encoding === 'base64' ? 'base64' : 'utf8')) } })],
   ['POST', /^\/git\/trees$/, ({ git }, { json }) => {

@@ -8,9 +8,10 @@ import { startServer } from './server.mjs';
 const STATUSES = ['To Do', 'In Progress', 'Done'];
 const TRANSITIONS = [{ id: '11', name: 'Start', to: 'In Progress' }, { id: '31', name: 'Finish', to: 'Done' }];
 
-/** A site with one project, `DEMO`. `email` and `token` are what Basic takes; they belong to `user`. `server`: a Data Center. */
-export async function startFakeJira({ email, token, user, server: isServer = false }) {
-  const state = { basic: `Basic ${Buffer.from(`${email}:${token}`).toString('base64')}`, user, isServer, team: new Set(), issues: new Map(), lastId: 10_100, calls: [] };
+/** A site with one project, `DEMO`. `email` and `token` are what Basic takes; they belong to `user`. `server`: a Data Center; `personal`: it takes the
+ *  token alone. */
+export async function startFakeJira({ email, token, user, server: isServer = false, personal = false }) {
+  const state = { authorization: personal ? `Bearer ${token}` : `Basic ${Buffer.from(`${email}:${token}`).toString('base64')}`, user, isServer, team: new Set(), issues: new Map(), lastId: 10_100, calls: [] };
   const server = await startServer((request) => answer(state, request));
 
   return {
@@ -39,7 +40,7 @@ const PATTERNS = Object.entries(api).filter(([route]) => route.includes(' ')).ma
 
 function answer(state, request) {
   const { method, path, headers } = request;
-  if (headers.authorization !== state.basic) return refusal(401, 'Client must be authenticated to access this resource.');
+  if (headers.authorization !== state.authorization) return refusal(401, 'Client must be authenticated to access this resource.');
   const [, version, rest] = /^\/rest\/api\/(\d)(\/.*)$/.exec(path) ?? [];
   const found = version === (state.isServer ? '2' : '3') && PATTERNS.find((one) => one.method === method && one.pattern.test(rest));
   if (!found) return { status: 404, body: { message: 'null for uri', 'status-code': 404 } };

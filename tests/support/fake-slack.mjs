@@ -18,7 +18,7 @@ const is = {
 
 /** `lists` maps the Lists of a workspace whose plan has them to the id of their text column. */
 export async function startFakeSlack({ token, lists = {}, paid = true }) {
-  const state = { token, lists, paid, channels: new Map(), users: new Map(), triggers: new Set(), views: [], items: [], ephemeral: [], calls: [], responses: new Map(), clock: 1_769_860_000 };
+  const state = { token, lists, paid, channels: new Map(), users: new Map(), triggers: new Set(), views: [], items: [], ephemeral: [], calls: [], responses: new Map(), clock: Math.floor(Date.now() / 1_000) };
   const server = await startServer((request) => answer(state, request));
 
   return {
@@ -144,14 +144,15 @@ const METHODS = {
     const found = open(state, channel);
     if (found.error) return no(found.error);
     const thread = found.messages.filter((one) => one.ts === ts || one.thread_ts === ts);
-    return thread.length === 0 ? no('thread_not_found') : page(thread, rest);
+    // The first message of a thread comes along whatever its age.
+    return thread.length === 0 ? no('thread_not_found') : page(thread.filter((one) => one.ts === ts || isSince(one, rest)), rest);
   },
   'conversations.history'(state, { channel, ...rest }) {
     // A person's id names the direct message only where one writes to it.
     if (channel.startsWith('U')) return no('channel_not_found');
     const found = open(state, channel);
     if (found.error) return no(found.error);
-    return page(found.messages.filter((one) => !one.thread_ts || one.thread_ts === one.ts).toReversed(), rest);
+    return page(found.messages.filter((one) => (!one.thread_ts || one.thread_ts === one.ts) && isSince(one, rest)).toReversed(), rest);
   },
   'users.info'(state, { user }) {
     const found = state.users.get(user);
@@ -212,6 +213,8 @@ function page(messages, { limit = '100', cursor = '', include_all_metadata }) {
   const more = from + size < messages.length;
   return { ok: true, messages: shown, has_more: more, response_metadata: { next_cursor: more ? Buffer.from(String(from + size)).toString('base64') : '' } };
 }
+
+const isSince = ({ ts }, { oldest = '0' }) => Number(ts) > Number(oldest);
 
 function respond(state, { path, method, headers, body }) {
   const taken = state.responses.get(path.slice('/actions/'.length));

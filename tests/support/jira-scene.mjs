@@ -7,17 +7,18 @@ import { send } from './client.mjs';
 
 export const ISSUE = 'DEMO-42';
 
-/** `ada` and `bob` are of the team, `eve` is not. `server`: a Data Center, where people go by their names. Closes with the test `t`. */
-export async function openJira(t, hub, { config = {}, destination = {}, server = false } = {}) {
+/** `ada` and `bob` are of the team, `eve` is not. `server`: a Data Center, where people go by their names; `personal`: the
+ *  token is a personal access token. Closes with the test `t`. */
+export async function openJira(t, hub, { config = {}, destination = {}, server = false, personal = false } = {}) {
   const token = `test-${randomBytes(8).toString('hex')}`;
   const secret = randomBytes(16).toString('hex');
   const id = (name) => (server ? name : `5b1:${name}`);
-  const jira = await startFakeJira({ email: 'agent@example.com', token, user: id('bot'), server });
+  const jira = await startFakeJira({ email: 'agent@example.com', token, user: id('bot'), server, personal });
   for (const name of ['ada', 'bob', 'bot']) jira.addMember(id(name));
   jira.addIssue(ISSUE);
   const talk = await openTalk(t, hub, {
     service: 'jira', double: jira, destination,
-    config: { base_url: jira.url, email: 'agent@example.com', api_token: token, user_id: id('bot'), webhook_secret: secret, ...(server && { deployment: 'data_center' }), ...config },
+    config: { base_url: jira.url, ...(!personal && { email: 'agent@example.com' }), api_token: token, user_id: id('bot'), webhook_secret: secret, ...(server && { deployment: 'data_center' }), ...config },
   });
 
   /** Sends a signed payload as Jira does; or with a token in its header. */

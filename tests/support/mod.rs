@@ -7,6 +7,9 @@
 mod conformity;
 pub mod crypto;
 pub mod scene;
+pub mod services;
+pub mod talk;
+pub mod workshop;
 
 use async_trait::async_trait;
 use patchbay::api;
@@ -343,7 +346,7 @@ impl Cache for Memory {
 
 /// Clock, randomness, settings and log.
 pub struct Machine {
-    pub now: Cell<i64>,
+    pub now: Rc<Cell<i64>>,
     /// Whether all happens in one millisecond.
     pub stands_still: Cell<bool>,
     random: Cell<u64>,
@@ -500,7 +503,7 @@ impl World {
             crypto: Box::new(MarkCrypto),
             memory: Memory::default(),
             machine: Machine {
-                now: Cell::new(1_763_800_000_000),
+                now: Rc::new(Cell::new(1_763_800_000_000)),
                 stands_still: Cell::new(false),
                 random: Cell::new(42),
                 vars: RefCell::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),

@@ -1316,6 +1316,7 @@ export interface components {
             id: string;
             integration: string;
             owner: string;
+            server: string | null;
         };
         AccountLinkPage: {
             data: components["schemas"]["AccountLink"][];
@@ -1996,6 +1997,7 @@ export interface components {
             external_user_id: string;
             integration: string;
             owner: string;
+            server?: string | null;
         };
         NewConnectLink: {
             config?: Record<string, never>;
