@@ -89,6 +89,22 @@ fn a_batch_is_stored_in_one_statement_each_item_once() {
         5
     );
     assert_eq!(send("[]").0, 202);
+
+    // Items of one moment keep their order, which is that of their ids.
+    world.machine.stands_still.set(true);
+    let large = "x".repeat(600_000);
+    let mut many: Vec<Value> = (100..150).map(|id| json!({"id": id})).collect();
+    many.insert(25, json!({"id": "124-large", "n": large}));
+    assert_eq!(send(&Value::Array(many).to_string()).0, 202);
+    assert_eq!(
+        world.sql.count(
+            "SELECT count(*) FROM (SELECT delivery_id, row_number() OVER (ORDER BY id) AS by_id,
+               row_number() OVER (ORDER BY delivery_id) AS by_item FROM event WHERE delivery_id >= '100'
+               AND length(delivery_id) >= 3)
+             WHERE by_id = by_item"
+        ),
+        51
+    );
 }
 
 #[test]

@@ -23,20 +23,34 @@ fn a_queue_out_of_reach_costs_time_and_no_event() {
 
     run(world.hub().tick());
     assert_eq!(world.net.to(SUBSCRIBER).len(), 1, "the sweep does it by itself");
+
+    // As many as the plan's budget allows.
+    for at in 0..150 {
+        deliver(&world, &format!("more-{at}"), "ping", b"{}");
+    }
+    run(world.hub().tick());
+    let on_the_free_plan = world.net.to(SUBSCRIBER).len();
+    world.set("PATCHBAY_SUBREQUESTS", "1000");
+    run(world.hub().tick());
+    let more = world.net.to(SUBSCRIBER).len() - on_the_free_plan;
+    assert!(
+        on_the_free_plan <= 11 && (80..=100).contains(&more),
+        "{on_the_free_plan}, {more}"
+    );
 }
 
 #[test]
-fn a_thousand_events_that_were_left_behind_are_worked_off() {
+fn events_that_were_left_behind_are_taken_up_a_thousand_a_minute() {
     let world = world();
     destination(&world, SUBSCRIBER, "subscriber", &[]);
-    for at in 0..1_000 {
+    for at in 0..1_500 {
         assert_eq!(deliver(&world, &format!("d-{at}"), "ping", b"{}").0, 202);
     }
     world.queue.waiting.borrow_mut().clear();
 
-    for minute in 1..=10 {
+    for all in [1_000, 1_500] {
         sweep(&world);
-        assert_eq!(world.net.to(SUBSCRIBER).len(), minute * 100);
+        assert_eq!(world.net.to(SUBSCRIBER).len(), all);
     }
 }
 

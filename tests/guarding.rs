@@ -6,11 +6,14 @@
 
 mod support;
 
+use async_trait::async_trait;
 use patchbay::http::{Method, Response};
-use patchbay::time::{DAY, MINUTE};
+use patchbay::hub::Hub;
+use patchbay::ports::{Ports, Rows, Sql, SqlError, Stmt};
+use patchbay::time::{DAY, MINUTE, SECOND};
 use serde_json::{Value, json};
-use support::World;
 use support::scene::*;
+use support::{World, json_reply, run};
 
 const TOKEN: [(&str, &str); 1] = [("authorization", "Bearer test-admin-token")];
 
@@ -177,6 +180,48 @@ fn metrics_say_what_waits_what_came_and_how_long_it_took() {
     assert_eq!(world.request(Method::Get, "/metrics", &[], b"").status, 401);
 }
 
+#[test]
+fn polls_count_towards_the_days_budget_and_wait_for_the_next_day() {
+    let world = world();
+    world.set("PATCHBAY_DAILY_ROWS", "100");
+    let url = "https://api.example.com/list";
+    world.net.on(Method::Get, url, |_| {
+        json_reply(200, (0..20).map(|n| json!({"id": n})).collect())
+    });
+    let body = json!({"integration": "http-json", "trigger": "new_items", "interval": "1m", "backfill": 20,
+                      "inputs": {"url": url}});
+    let (status, poll) = world.api(Method::Post, "/api/v1/polls", &body);
+    assert_eq!(status, 201, "{poll}");
+    run(world.hub().tick());
+    assert_eq!(world.sql.count("SELECT count(*) FROM event"), 20);
+
+    assert_eq!(ping(&world, "d-1").0, 503, "what polls brought is counted");
+    world.sql.ran.borrow_mut().clear();
+    for _ in 0..30 {
+        world.wait(MINUTE);
+        run(world.hub().tick());
+    }
+    assert_eq!(world.net.to(url).len(), 1, "and they wait too");
+    let polls = world
+        .sql
+        .ran
+        .borrow()
+        .iter()
+        .filter(|name| name.starts_with("poll::"))
+        .count();
+    assert_eq!(polls, 0, "at no cost");
+
+    world.wait(DAY);
+    run(world.hub().tick());
+    assert_eq!(world.net.to(url).len(), 2);
+    let path = format!("/api/v1/polls/{}", poll.get("id").and_then(Value::as_str).unwrap());
+    let (_, shown) = world.api(Method::Get, &path, &Value::Null);
+    assert_eq!(
+        (&shown["failures"], &shown["last_error"], &shown["state"]),
+        (&json!(0), &Value::Null, &json!("active"))
+    );
+}
+
 /// The events of a stream's reply, and the id that the next one resumes with.
 fn streamed(reply: &Response) -> (Vec<Value>, String) {
     let text = text(reply);
@@ -252,5 +297,40 @@ fn a_follower_waits_and_then_is_moved_on() {
     assert_eq!(
         follow(&world, "/api/v1/events/stream?after=yesterday", None).status,
         400
+    );
+}
+
+/// A database that takes its time to answer.
+struct Slow<'a>(&'a World);
+
+#[async_trait(?Send)]
+impl Sql for Slow<'_> {
+    async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
+        let found = self.0.sql.batch(statements).await;
+        self.0.wait(30 * SECOND);
+        found
+    }
+}
+
+#[test]
+fn a_follower_misses_nothing_that_came_during_a_slow_search() {
+    let world = world();
+    let id = ping(&world, "d-1").1["id"].as_str().unwrap().to_owned();
+    world.wait(4 * SECOND);
+    let slow = Slow(&world);
+    let hub = Hub::new(Ports {
+        sql: &slow,
+        ..world.ports()
+    });
+
+    // The event is too young for this search, and old enough by the time that it ends.
+    let text = run(hub.follow(None, None)).unwrap();
+
+    let last = text.trim_end().rsplit_once("id: ").map(|(_, id)| id.to_owned());
+    let (events, _) = streamed(&follow(&world, "/api/v1/events/stream", last.as_deref()));
+    assert_eq!(
+        (events.len(), events[0]["id"].as_str()),
+        (1, Some(id.as_str())),
+        "{text}"
     );
 }

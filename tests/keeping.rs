@@ -127,6 +127,13 @@ fn subscribe(world: &World, body: Value) -> Value {
     made
 }
 
+/// Subscriptions of which was told that the service had lost them.
+fn lost(world: &World) -> i64 {
+    world
+        .sql
+        .count("SELECT count(*) FROM event WHERE type = 'hub.subscription.lost' AND subject LIKE 'sub_%'")
+}
+
 fn tick_after(world: &World, wait: i64) {
     world.wait(wait);
     run(world.hub().tick());
@@ -160,20 +167,35 @@ fn a_dynamic_webhook_of_jira() {
     );
     let to = format!("https://hub.example.com/api/integration/jira/events/{connection}");
     let wanted = json!({"url": to, "webhooks": [{"jqlFilter": "project = ENG", "events": ["jira:issue_created", "comment_created"]}]});
-    assert_eq!(asked(&world, BEARER), [(Method::Post, webhook.clone(), wanted)]);
+    assert_eq!(asked(&world, BEARER), [(Method::Post, webhook.clone(), wanted.clone())]);
 
-    tick_after(&world, 14 * DAY);
+    // Jira takes the renewal of a webhook that it does not have for a good one: it is asked for first, each day.
+    let list = format!("{webhook}?maxResults=100");
+    let listed = |ids: &[u32], is_last: bool| {
+        let values: Vec<Value> = ids
+            .iter()
+            .map(|id| json!({"id": id, "jqlFilter": "x", "events": []}))
+            .collect();
+        let page = json!({"isLast": is_last, "maxResults": 100, "startAt": 0, "total": ids.len(), "values": values});
+        world.net.once(&list, move |_| json_reply(200, page.clone()));
+    };
+    tick_after(&world, 23 * HOUR);
     assert_eq!(asked(&world, BEARER), []);
     let refresh = format!("{webhook}/refresh");
+    listed(&[999, 1000], true);
     let end = Timestamp(world.machine.now.get() + 31 * DAY)
         .rfc3339()
         .replace('Z', "+0000");
     world
         .net
         .once(&refresh, move |_| json_reply(200, json!({"expirationDate": end})));
-    tick_after(&world, DAY);
+    tick_after(&world, HOUR);
     let ids = json!({"webhookIds": [1000]});
-    assert_eq!(asked(&world, BEARER), [(Method::Put, refresh, ids.clone())]);
+    let check = (Method::Get, list.clone(), Value::Null);
+    assert_eq!(
+        asked(&world, BEARER),
+        [check.clone(), (Method::Put, refresh.clone(), ids)]
+    );
     let (path, shown) = subscription(&world, &made);
     assert_eq!(
         (&shown["service_id"], &shown["failures"]),
@@ -181,6 +203,32 @@ fn a_dynamic_webhook_of_jira() {
         "{shown}"
     );
 
+    // A list that does not come whole says nothing about what is not on it.
+    listed(&[999], false);
+    world.net.on(Method::Put, &refresh, |_| {
+        json_reply(200, json!({"expirationDate": "2099-01-01T00:00:00Z"}))
+    });
+    tick_after(&world, DAY);
+    assert_eq!(asked(&world, BEARER).len(), 2);
+    assert_eq!(subscription(&world, &made).1["service_id"], "1000");
+    assert_eq!(lost(&world), 0);
+
+    // What has vanished is made anew, and that is told.
+    listed(&[999], true);
+    world.net.on(Method::Post, &webhook, |_| {
+        json_reply(200, json!({"webhookRegistrationResult": [{"createdWebhookId": 1001}]}))
+    });
+    tick_after(&world, DAY);
+    assert_eq!(asked(&world, BEARER), [check, (Method::Post, webhook.clone(), wanted)]);
+    let (_, shown) = subscription(&world, &made);
+    assert_eq!(
+        (&shown["service_id"], &shown["failures"]),
+        (&json!("1001"), &json!(0)),
+        "{shown}"
+    );
+    assert_eq!(lost(&world), 1);
+
+    let ids = json!({"webhookIds": [1001]});
     world.net.once(&webhook, |_| Ok(Response::empty(202)));
     assert_eq!(world.api(Method::Delete, &path, &Value::Null).0, 204);
     assert_eq!(asked(&world, BEARER), [(Method::Delete, webhook, ids)]);
@@ -262,6 +310,7 @@ fn change_notifications_of_microsoft_graph() {
     let steps: Vec<(Method, String)> = asked(&world, BEARER).into_iter().map(|(m, url, _)| (m, url)).collect();
     assert_eq!(steps, [(Method::Patch, one), (Method::Post, GRAPH.to_owned())]);
     assert_eq!(subscription(&world, &made).1["service_id"], "sub-2");
+    assert_eq!(lost(&world), 1);
 
     world.net.once(GRAPH, |_| Ok(Response::empty(204)));
     assert_eq!(world.api(Method::Delete, &path, &Value::Null).0, 204);

@@ -1,4 +1,4 @@
-//! Who may use whom: the order that the compiler cannot hold.
+//! What the compiler cannot hold: the order of who may use whom, and names that must be there.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
@@ -104,4 +104,26 @@ fn no_service_is_named_in_the_engine() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_script_that_the_documents_name_is_there() {
+    let package: serde_json::Value = serde_json::from_str(&std::fs::read_to_string("package.json").unwrap()).unwrap();
+    let documents = std::fs::read_dir("docs").unwrap().map(|f| f.unwrap().path());
+    let documents = documents.chain(["README.md".into(), "CONTRIBUTING.md".into()]);
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for document in documents.filter(|path| path.extension().is_some_and(|e| e == "md")) {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for rest in text.split("npm run").skip(1) {
+            let rest = rest.trim_start();
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != ':' && c != '-');
+            let name = rest.get(..end.unwrap_or(rest.len())).unwrap();
+            named += 1;
+            if package.pointer(&format!("/scripts/{name}")).is_none() {
+                missing.push(format!("{}: npm run {name}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty() && named > 20, "{missing:#?} of {named}");
 }

@@ -130,6 +130,20 @@ fn a_feed_becomes_events_from_its_second_look_on() {
 }
 
 #[test]
+fn everything_that_a_run_found_is_dispatched_at_once() {
+    let world = World::new();
+    let ids: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let feed = rss(&names);
+    world.net.on(Method::Get, FEED, move |_| reply(200, &[], &feed));
+    feed_poll(&world, json!({"backfill": 200}));
+
+    tick(&world);
+
+    assert_eq!(world.queue.waiting.borrow().len(), 200);
+}
+
+#[test]
 fn a_first_run_brings_as_many_as_it_is_told_to() {
     let world = World::new();
     world
@@ -172,6 +186,45 @@ fn an_unchanged_list_is_not_read_again_and_costs_two_statements() {
         })
         .collect();
     assert_eq!(written, ["poll::lease_due", "poll::finish"]);
+}
+
+#[test]
+fn a_list_that_is_longer_than_the_memory_stops_its_poll_and_says_so() {
+    let world = World::new();
+    let url = "https://api.example.com/list";
+    let count = Rc::new(Cell::new(20_000));
+    let now = count.clone();
+    world.net.on(Method::Get, url, move |_| {
+        json_reply(200, (0..now.get()).map(|n| json!({"id": n})).collect())
+    });
+    let id = poll(
+        &world,
+        json!({"integration": "http-json", "trigger": "new_items", "interval": "1m", "inputs": {"url": url}}),
+    );
+    tick(&world);
+    tick(&world);
+    let shown = show(&world, &id);
+    assert_eq!(
+        (&shown["state"], &shown["ids_known"], &shown["items_seen"]),
+        (&json!("active"), &json!(20_000), &json!(0))
+    );
+
+    count.set(20_001);
+    tick(&world);
+
+    let shown = show(&world, &id);
+    assert_eq!(
+        (&shown["state"], &shown["next_due_at"], &shown["items_seen"]),
+        (&json!("needs_attention"), &Value::Null, &json!(0))
+    );
+    let detail = shown["last_error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("more than 20000 items"), "{detail}");
+    assert_eq!(subjects(&world, "hub.poll.needs_attention"), std::slice::from_ref(&id));
+
+    // Where it is short again, it goes on, and still knows them.
+    count.set(19_000);
+    let shown = run_now(&world, &id);
+    assert_eq!((&shown["state"], &shown["items_seen"]), (&json!("active"), &json!(0)));
 }
 
 #[test]
@@ -357,8 +410,19 @@ fn the_api_changes_pauses_and_forgets_polls() {
     );
     tick(&world);
     assert!(world.net.sent.borrow().is_empty(), "a paused poll rests");
-    assert_eq!(run_now(&world, &id)["state"], "active", "and runs by hand");
-    world.api(Method::Patch, &path, &json!({"paused": true}));
+    for status in [503, 200] {
+        // Well or not, it runs by hand and then rests again.
+        world.net.once(FEED, move |_| reply(status, &[], &rss(&["a"])));
+        let shown = run_now(&world, &id);
+        assert_eq!(
+            (&shown["state"], &shown["next_due_at"], shown["last_error"].is_null()),
+            (&json!("paused"), &Value::Null, status == 200)
+        );
+        world.wait(7 * HOUR);
+        let asked = world.net.sent.borrow().len();
+        tick(&world);
+        assert_eq!(world.net.sent.borrow().len(), asked, "{status}");
+    }
     assert_eq!(
         world.api(Method::Patch, &path, &json!({"paused": false})).1["state"],
         "active"
@@ -398,7 +462,7 @@ fn the_api_changes_pauses_and_forgets_polls() {
     assert_eq!(status, 404);
     assert_eq!(world.api(Method::Delete, &path, &Value::Null).0, 204);
     assert_eq!(world.api(Method::Get, &path, &Value::Null).0, 404);
-    assert_eq!(world.sql.count("SELECT count(*) FROM audit WHERE act LIKE 'poll.%'"), 5);
+    assert_eq!(world.sql.count("SELECT count(*) FROM audit WHERE act LIKE 'poll.%'"), 4);
 }
 
 #[test]

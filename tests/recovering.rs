@@ -252,6 +252,63 @@ fn what_comes_late_counts_towards_the_quota() {
 }
 
 #[test]
+fn one_bad_delivery_keeps_none_of_the_others_and_is_not_lost_silently() {
+    let world = world();
+    let log = log_of(&world, APP_LOG, true);
+    let empty = log.clone();
+    let id = make(
+        &world,
+        json!({"integration": "github", "trigger": "lost_app_deliveries"}),
+    );
+    for number in 0..6 {
+        send(&world, &log, number, true);
+    }
+    // One is listed and has no payload, time and again; one is answered with an error at first.
+    let bad = format!("{API}{APP_LOG}/1002");
+    let without_payload = move |_: &Request| {
+        let mut details = details(&empty.borrow()[2]);
+        details["request"]["payload"] = Value::Null;
+        json_reply(200, details)
+    };
+    for _ in 0..200 {
+        world.net.once(&bad, without_payload.clone());
+    }
+    let down = format!("{API}{APP_LOG}/1004");
+    world
+        .net
+        .once(&down, |_| json_reply(500, json!({"message": "Server Error"})));
+
+    minutes(&world, 15);
+    assert_eq!(events(&world), 4);
+    minutes(&world, 15);
+
+    assert_eq!(events(&world), 5, "the error has passed");
+    let poll = shown(&world, &id);
+    let detail = poll["last_error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("0b989ba4-242f-11e5-81e1-000000000002"), "{detail}");
+    assert_eq!(
+        (&poll["state"], &poll["failures"], &poll["catching_up"]),
+        (&json!("active"), &json!(0), &json!(false))
+    );
+    let gaps = || {
+        world
+            .sql
+            .count("SELECT count(*) FROM event WHERE type = 'hub.poll.gap'")
+    };
+    assert_eq!(gaps(), 0);
+
+    // New ones come in all the same, and the bad one is tried for six hours.
+    send(&world, &log, 6, true);
+    minutes(&world, 6 * 60);
+    assert_eq!(events(&world), 6);
+    assert_eq!(gaps(), 1, "it is given up, and that is told");
+    let tries = world.net.to(&bad).len();
+    minutes(&world, 60);
+    assert_eq!(world.net.to(&bad).len(), tries);
+    assert_eq!(shown(&world, &id)["last_error"], Value::Null);
+}
+
+#[test]
 fn a_list_that_is_not_of_the_webhooks_deliveries_is_found_out() {
     let world = World::new();
     let list = "https://log.example.com/sent";

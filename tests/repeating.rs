@@ -281,21 +281,74 @@ fn nothing_is_purged_where_the_setting_is_0() {
 }
 
 #[test]
-fn a_thousand_old_events_go_a_hundred_a_minute_past_those_that_are_held() {
+fn old_events_go_in_batches_within_half_a_tick_past_those_that_are_held() {
     let world = ready();
-    for n in 0..1_000 {
-        accepted(&world, &format!("d-{n}"));
-    }
-    world.work();
+    old_events(&world, 6_000);
     world
         .sql
-        .write("UPDATE event SET hold = 1 WHERE id IN (SELECT id FROM event ORDER BY id LIMIT 600)");
+        .write("UPDATE event SET hold = 1 WHERE id IN (SELECT id FROM event ORDER BY id LIMIT 1100)");
     world.wait(31 * DAY);
-    for _ in 0..8 {
+    // Others have their part of the free plan's 50.
+    world.sql.ran.borrow_mut().clear();
+    run(world.hub().tick());
+    assert!((2_000..6_000).contains(&counts(&world)[0]), "{:?}", counts(&world));
+    assert!(world.sql.ran.borrow().len() < 50, "{:?}", world.sql.ran.borrow());
+    for _ in 0..5 {
         run(world.hub().tick());
     }
 
-    assert_eq!(counts(&world)[0], 600);
+    assert_eq!(counts(&world)[0], 1_100);
+}
+
+/// Dispatched events, a month before the end of the month.
+fn old_events(world: &World, count: usize) {
+    world.sql.write(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count} - 1)
+         INSERT INTO event (id, source, delivery_id, service, type, subject, received_at, trace_id, headers, state, due_at,
+           tries, size, payload)
+         SELECT 'evt_01J' || printf('%023d', i), 'app:github', 'old-' || i, 'github', 'github.push', 'octo/repo',
+           1730000000000 + i, '4bf92f3577b34da6a3ce929d0e0e4736', '{{}}', 'dispatched', 1, 1, 2, '{{}}' FROM n"
+    ));
+}
+
+#[test]
+fn a_paid_tick_purges_every_kind_batch_by_batch() {
+    let world = ready();
+    world.set("PATCHBAY_SUBREQUESTS", "1000");
+    old_events(&world, 12_000);
+    world.sql.write(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2999)
+         INSERT INTO idempotency (id, body_hash, held_by, held_until, created_at)
+         SELECT 'i-' || i, 'x', 'y', 1, 1 FROM n",
+    );
+    world.sql.write("DELETE FROM audit");
+    world.sql.write(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2999)
+         INSERT INTO audit (id, at, actor, act, subject, detail, seal)
+         SELECT 'aud_01J' || printf('%023d', i), 1, 'hub', 'x', 'y', '{}', 'seal-' || i FROM n",
+    );
+    world.wait(366 * DAY);
+    world.sql.ran.borrow_mut().clear();
+
+    run(world.hub().tick());
+
+    assert_eq!(counts(&world)[0], 0);
+    for (table, old) in [("idempotency", "i-%"), ("audit", "aud_01J0%")] {
+        assert_eq!(
+            world
+                .sql
+                .count(&format!("SELECT count(*) FROM {table} WHERE id LIKE '{old}'")),
+            0
+        );
+    }
+    assert_eq!(
+        world
+            .sql
+            .count("SELECT count(*) FROM meta WHERE key = 'audit_anchor' AND value = 'seal-2999'"),
+        1,
+        "the chain of what is left begins behind the last that went"
+    );
+    assert!(world.sql.ran.borrow().len() < 500, "bounded");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use patchbay::http::Method;
+use patchbay::http::{Method, Response};
 use serde_json::{Value, json};
 use support::World;
 use support::run;
@@ -67,10 +67,15 @@ fn no_statement_reads_a_growing_table_from_end_to_end() {
         "/api/v1/audit?act=x",
         "/api/v1/audit/verify",
         "/api/v1/replays",
+        "/api/v1/runs",
+        "/api/v1/runs?conversation_id=x",
         "/api/v1/polls",
         "/metrics",
     ] {
         assert_eq!(world.api(Method::Get, path, &Value::Null).0, 200, "{path}");
+    }
+    for path in ["/api/v1/events", "/api/v1/runs", "/api/v1/events/stream"] {
+        assert_eq!(asked_by_an_owner(&world, path).status, 200, "{path}");
     }
 
     let plans = world.sql.plans.borrow();
@@ -79,7 +84,6 @@ fn no_statement_reads_a_growing_table_from_end_to_end() {
     let bounded = [
         "rejection::list",
         "replay::list",
-        "run::list",
         "poll::list",
         "rejection::purge",
         "audit::head",
@@ -136,6 +140,62 @@ fn a_filter_without_a_match_looks_at_a_bounded_part_and_says_where_to_go_on() {
         }
     }
     assert_eq!(pages, 16, "2,000 events each, and the end");
+}
+
+/// What a key of an owner who has nothing is answered.
+fn asked_by_an_owner(world: &World, path: &str) -> Response {
+    let new = json!({"name": "theirs", "scopes": ["events:read", "actions:execute"], "owner": "team-b"});
+    let (status, key) = world.api(Method::Post, "/api/v1/keys", &new);
+    assert_eq!(status, 201, "{key}");
+    let bearer = format!(
+        "Bearer {}",
+        key.get("token").and_then(Value::as_str).unwrap_or_default()
+    );
+    world.request(Method::Get, path, &[("authorization", bearer.as_str())], b"")
+}
+
+#[test]
+fn an_owner_who_follows_looks_at_a_bounded_part_at_a_time_and_comes_to_the_end() {
+    let world = world();
+    crowd(&world, 30_000);
+    world
+        .sql
+        .write("UPDATE event SET owner = 'team-b' WHERE id = (SELECT max(id) FROM event)");
+    world.sql.ran.borrow_mut().clear();
+
+    let reply = asked_by_an_owner(&world, "/api/v1/events/stream?after=evt_00000000000000000000000000");
+
+    let text = String::from_utf8_lossy(&reply.body);
+    assert_eq!(text.matches("\ndata: ").count(), 1, "{text}");
+    assert!(
+        text.trim_end().contains("id: evt_01J00000000000000000029999\n"),
+        "{text}"
+    );
+    let ran = world.sql.ran.borrow();
+    let searches = ran.iter().filter(|name| *name == "search::behind").count();
+    assert_eq!(searches, 15, "2,000 events each");
+}
+
+#[test]
+fn an_owners_runs_are_searched_in_bounded_parts() {
+    let world = world();
+    world.sql.write(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 4999)
+         INSERT INTO run (id, integration, action, inputs, status, unsettled, attempts, fingerprint, ordinal, owner, created_at, updated_at)
+         SELECT 'run_01J' || printf('%023d', i), 'github', 'x', '{}', 'failed', 0, '[]', '', 0, iif(i = 7, 'team-b', NULL), 1, 1 FROM n",
+    );
+    let mut found = Vec::new();
+    let mut path = "/api/v1/runs?limit=10".to_owned();
+    for _ in 0..3 {
+        let reply = asked_by_an_owner(&world, &path);
+        let page: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        found.push(page["data"].as_array().map_or(0, Vec::len));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/runs?limit=10&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, [0, 0, 1], "2,000 at a time");
 }
 
 #[test]

@@ -6,23 +6,22 @@ use crate::error::Result;
 use crate::http::Response;
 use crate::id::Kind;
 use crate::store::run::{self, Attempt, Run};
+use crate::store::search;
 use serde_json::{Value, json};
 
-/// A page, newest first.
+/// A page, newest first. Of an owner's runs it may be short, even empty, and yet not the last one: see `next_cursor`.
 pub async fn list(call: &Call<'_>) -> Result<Response> {
     let query = Query::of(call, &["conversation_id"])?;
     let limit = query.limit()?;
     let conversation = query.text("conversation_id");
     let after = query.after(Kind::Run)?;
-    let rows = run::list(
-        &call.hub.ports,
-        call.owner(),
-        conversation.as_deref(),
-        after.as_deref(),
-        limit + 1,
-    )
-    .await?;
-    Ok(query.page(rows, limit, |r| &r.id, show_run))
+    let (ports, owner, after) = (&call.hub.ports, call.owner(), after.as_deref());
+    if let Some(conversation) = conversation {
+        let rows = run::of_conversation(ports, &conversation, owner, after, limit + 1).await?;
+        return Ok(query.page(rows, limit, |r| &r.id, show_run));
+    }
+    let page = search::runs(ports, owner, after, limit).await?;
+    Ok(query.listed(page.rows.iter().map(show_run).collect(), page.next.as_deref()))
 }
 
 /// One run.

@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Whole numbers beyond this are not the same in every language.
@@ -40,12 +41,69 @@ fn parse(bytes: &[u8]) -> Result<Value> {
             "the body begins with a byte order mark; leave it out",
         ));
     }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let bytes = in_64_bits(bytes);
+    let mut reader = serde_json::Deserializer::from_slice(&bytes);
     let Strict(value) = serde_path_to_error::deserialize(&mut reader).map_err(|e| Error::misread("the body", &e))?;
     reader
         .end()
         .map_err(|e| Error::validation(format!("the body is not one JSON document: {e}")))?;
     Ok(value)
+}
+
+/// The document with 2^53, which is refused in its place, for each whole number beyond 64 bits: the parser would read
+/// such a number as a float, and so give it other digits.
+fn in_64_bits(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut fixed = Vec::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = behind_text(bytes, at),
+            b'-' | b'0'..=b'9' => {
+                let end = at
+                    + length(bytes, at, |b| {
+                        matches!(b, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')
+                    });
+                if is_beyond_64_bits(bytes.get(at..end).unwrap_or_default()) {
+                    fixed.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
+                    fixed.extend_from_slice(b"9007199254740992");
+                    copied = end;
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(bytes);
+    }
+    fixed.extend_from_slice(bytes.get(copied..).unwrap_or_default());
+    Cow::Owned(fixed)
+}
+
+/// Behind the text that begins at `at`.
+fn behind_text(bytes: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+/// How many bytes from `at` on are such.
+fn length(bytes: &[u8], at: usize, is: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().skip(at).take_while(|b| is(**b)).count()
+}
+
+fn is_beyond_64_bits(literal: &[u8]) -> bool {
+    let text = std::str::from_utf8(literal).unwrap_or_default();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_whole = digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit());
+    is_whole && text.parse::<i64>().is_err() && text.parse::<u64>().is_err()
 }
 
 /// A value that keeps to the rules.
@@ -149,6 +207,7 @@ mod tests {
             "[]",
             r#"{"a":{"b":[1,-2,0.5,"\ud83d\ude00",9007199254740991]}}"#,
             " 1e300 ",
+            r#"["99999999999999999999","\"99999999999999999999\\",1e20,99999999999999999999.5,-1]"#,
         ] {
             let plain: Value = serde_json::from_str(text).unwrap();
             assert_eq!(outcome(text), Ok(plain), "{text}");
@@ -179,6 +238,15 @@ mod tests {
             (r#"{"x":[{"a":1,"b":2,"a":3}]}"#, "/x/0", "`a` is there twice"),
             (r#"{"x":[0,9007199254740992]}"#, "/x/1", "2^53"),
             (r#"{"x":-9007199254740992}"#, "/x", "2^53"),
+            (r#"{"x":18446744073709551615}"#, "/x", "2^53"),
+            (r#"{"x":[1,18446744073709551616]}"#, "/x/1", "2^53"),
+            (r#"{"x":-9223372036854775809}"#, "/x", "2^53"),
+            (
+                r#"{"\\\"1":"99999999999999999999","x":99999999999999999999}"#,
+                "/x",
+                "2^53",
+            ),
+            (r#"{"x":1e300,"y":100000000000000000000 , "z":2}"#, "/y", "2^53"),
             (r#"{"x":"a\u0000b"}"#, "/x", "NUL"),
             (r#"{"a\u0000":1}"#, "", "NUL"),
             (r#"{"x":"\ud800"}"#, "/x", "unexpected end of hex escape"),

@@ -11,6 +11,9 @@ use crate::time::{DAY, HOUR, MINUTE, SECOND};
 /// Rows that an event costs from its acceptance to one destination: see docs/delivery.md.
 const ROWS_PER_EVENT: u64 = 8;
 
+/// Rows that a run of a poll costs besides its events: its claim, and its end with an index.
+const ROWS_PER_POLL: u64 = 3;
+
 /// Rows that an isolate counts for itself before it writes them down.
 const UNWRITTEN: u64 = 700;
 
@@ -69,15 +72,35 @@ impl Hub<'_> {
         })
     }
 
+    /// Counts what a run of a poll wrote.
+    pub(super) fn count_poll(&self, events: usize) {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        let rows = events.saturating_mul(ROWS_PER_EVENT).saturating_add(ROWS_PER_POLL);
+        self.ports.tally.add(ROWS, "", rows);
+    }
+
+    /// Whether the day's budget leaves rows for what the hub begins by itself.
+    pub(super) async fn has_rows_left(&self) -> Result<bool> {
+        match settings::limit(self.ports.host, settings::DAILY_ROWS) {
+            Some(limit) => Ok(self.spend(0, 0).await?.rows < limit),
+            None => Ok(true),
+        }
+    }
+
     /// The budget is counted by each isolate for itself, and written down and read back every hundred events. What
     /// an isolate had not written down when it ended is not counted: set the limit somewhat below the plan's.
-    async fn within_budget(&self, events: u64, large: u64, rows: Option<u64>, kv_writes: Option<u64>) -> Result<()> {
+    async fn spend(&self, rows: u64, kv_writes: u64) -> Result<Spent> {
         let tally = self.ports.tally;
         let now = self.ports.host.now();
         let day = u64::try_from(now.0.div_euclid(DAY)).unwrap_or(0);
         let known = tally.add(DAY_OF, "", 0) == day;
-        let own_rows = tally.add(ROWS, "", events.saturating_mul(ROWS_PER_EVENT));
-        let own_kv = tally.add(KV_WRITES, "", large);
+        if !known {
+            // What is not written down yet was spent yesterday.
+            tally.set(ROWS, "", 0);
+            tally.set(KV_WRITES, "", 0);
+        }
+        let own_rows = tally.add(ROWS, "", rows);
+        let own_kv = tally.add(KV_WRITES, "", kv_writes);
         if !known || own_rows >= UNWRITTEN {
             let spent = Spent {
                 rows: own_rows,
@@ -90,14 +113,23 @@ impl Hub<'_> {
             tally.set(DAY_ROWS, "", total.rows);
             tally.set(DAY_KV, "", total.kv_writes);
         }
-        let spent_rows = tally.add(DAY_ROWS, "", 0) + tally.add(ROWS, "", 0);
-        let spent_kv = tally.add(DAY_KV, "", 0) + tally.add(KV_WRITES, "", 0);
-        let over_rows = rows.is_some_and(|limit| spent_rows > limit);
-        let over_kv = large > 0 && kv_writes.is_some_and(|limit| spent_kv > limit);
+        Ok(Spent {
+            rows: tally.add(DAY_ROWS, "", 0) + tally.add(ROWS, "", 0),
+            kv_writes: tally.add(DAY_KV, "", 0) + tally.add(KV_WRITES, "", 0),
+        })
+    }
+
+    async fn within_budget(&self, events: u64, large: u64, rows: Option<u64>, kv_writes: Option<u64>) -> Result<()> {
+        let spent = self.spend(events.saturating_mul(ROWS_PER_EVENT), large).await?;
+        let over_rows = rows.is_some_and(|limit| spent.rows > limit);
+        let over_kv = large > 0 && kv_writes.is_some_and(|limit| spent.kv_writes > limit);
         if !over_rows && !over_kv {
             return Ok(());
         }
-        tally.add("over_budget", if over_rows { "rows" } else { "kv_writes" }, 1);
+        let now = self.ports.host.now();
+        self.ports
+            .tally
+            .add("over_budget", if over_rows { "rows" } else { "kv_writes" }, 1);
         // Until the next day, though no longer than services wait before they try again.
         let left = (DAY - now.0.rem_euclid(DAY)).min(HOUR);
         Err(Error::Temporary {

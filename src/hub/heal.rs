@@ -3,11 +3,12 @@
 use super::Hub;
 use crate::action::caller::{Exchange, Names, Tried};
 use crate::error::{Error, Result};
+use crate::event::EventDraft;
 use crate::http::{Headers, Method};
 use crate::manifest::poll::Recovery;
 use crate::manifest::response::ResponseTemplate;
 use crate::poll::Item;
-use crate::poll::recover::Inbox;
+use crate::poll::recover::{Inbox, Taken};
 use crate::poll::source::Listing;
 use crate::store::event::{self, Arrival};
 use crate::store::poll::Poll;
@@ -69,6 +70,23 @@ impl Late<'_> {
         }
     }
 
+    /// One delivery read as the webhook would have read it; none where it is gone.
+    async fn read(&self, sent: &Item) -> Result<Option<(VerifiedHook, Headers, Vec<EventDraft>)>> {
+        let Some(details) = self.details(sent).await? else {
+            return Ok(None);
+        };
+        let spec = super::receive::webhook_of(self.listing.manifest)?;
+        let hook = self.rebuilt(sent, &details)?;
+        let headers = hook.headers.clone();
+        let hook = VerifiedHook::vouched_for(hook);
+        let drafts = webhook::drafts(spec, &hook, self.hub.ports.host.now());
+        if drafts.iter().all(|draft| draft.delivery_id != sent.id) {
+            let detail = format!("`{}` names other ids than its webhook has", self.listing.part);
+            return Err(Error::Internal(detail));
+        }
+        Ok(Some((hook, headers, drafts)))
+    }
+
     /// The delivery as it would have come.
     fn rebuilt(&self, sent: &Item, details: &Value) -> Result<IncomingHook> {
         let scope =
@@ -98,6 +116,14 @@ impl Late<'_> {
     }
 }
 
+/// Where the day's budget is used up, the rest waits as it does for a quota: that is no failure.
+fn later(error: Error) -> Error {
+    match error {
+        Error::Temporary { retry_after_s, .. } => Error::RateLimit { retry_after_s },
+        other => other,
+    }
+}
+
 #[async_trait(?Send)]
 impl Inbox for Late<'_> {
     async fn arrived(&self, ids: &[&str]) -> Result<HashSet<String>> {
@@ -105,20 +131,14 @@ impl Inbox for Late<'_> {
         event::arrived(&self.hub.ports, [&self.source(), &self.app()], ids).await
     }
 
-    async fn take(&self, sent: &Item) -> Result<bool> {
-        let Some(details) = self.details(sent).await? else {
-            return Ok(false);
-        };
+    async fn take(&self, sent: &Item) -> Result<Taken> {
         let manifest = self.listing.manifest;
-        let spec = super::receive::webhook_of(manifest)?;
-        let hook = self.rebuilt(sent, &details)?;
-        let headers = hook.headers.clone();
-        let hook = VerifiedHook::vouched_for(hook);
-        let drafts = webhook::drafts(spec, &hook, self.hub.ports.host.now());
-        if drafts.iter().all(|draft| draft.delivery_id != sent.id) {
-            let detail = format!("`{}` names other ids than its webhook has", self.listing.part);
-            return Err(Error::Internal(detail));
-        }
+        let (hook, headers, drafts) = match self.read(sent).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(Taken::Nothing),
+            Err(error @ (Error::RateLimit { .. } | Error::ReauthRequired(_))) => return Err(error),
+            Err(error) => return Ok(Taken::Failed(error)),
+        };
         let source = self.source();
         let trace_id = trace::random(self.hub.ports.host);
         let arrival = Arrival {
@@ -131,11 +151,17 @@ impl Inbox for Late<'_> {
             content_type: Some("application/json"),
         };
         let payload = hook.into_body();
-        self.hub.admit(&source, drafts.len(), payload.len()).await?;
+        self.hub
+            .admit(&source, drafts.len(), payload.len())
+            .await
+            .map_err(later)?;
         let stored = event::insert_all(&self.hub.ports, &arrival, &drafts, payload).await?;
         for new in stored.iter().filter(|s| !s.duplicate) {
             self.hub.call(&new.id).await;
         }
-        Ok(stored.iter().any(|s| !s.duplicate))
+        Ok(match stored.iter().any(|s| !s.duplicate) {
+            true => Taken::Stored,
+            false => Taken::Nothing,
+        })
     }
 }

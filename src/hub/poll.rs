@@ -339,10 +339,13 @@ impl Hub<'_> {
         let now = self.ports.host.now();
         let mut runs = 0;
         let mut spared = 0;
+        if !self.may_poll().await {
+            return;
+        }
         if let Err(error) = self.tell_overdue().await {
             self.log_poll_failure("-", &error);
         }
-        while meter.left() > SHARE && meter.read() < MOST_READ {
+        while meter.left() > SHARE && meter.read() < MOST_READ && self.may_poll().await {
             let holder = id::token(self.ports.host);
             let count = ((meter.left() - 2) / USUAL).clamp(1, MOST_CLAIMED);
             let claimed = match poll::lease_due(&self.ports, &holder, now, count).await {
@@ -370,6 +373,23 @@ impl Hub<'_> {
         if runs > 0 {
             let line = json!({"job": "polls", "runs": runs, "put_back": spared, "budget_left": meter.left()});
             self.ports.host.log(&line);
+        }
+    }
+
+    /// Whether the day's budget lets polls run. Where it does not, they stay due, and nothing is asked or written.
+    async fn may_poll(&self) -> bool {
+        match self.has_rows_left().await {
+            Ok(true) => true,
+            Ok(false) => {
+                self.ports
+                    .host
+                    .log(&json!({"job": "polls", "postponed": "today's budget of rows is used up"}));
+                false
+            }
+            Err(error) => {
+                self.log_poll_failure("-", &error);
+                false
+            }
         }
     }
 
@@ -416,6 +436,8 @@ impl Hub<'_> {
         let trigger = manifest.and_then(|m| m.trigger(&poll.part).ok());
         match trigger.and_then(|t| t.recovers.as_ref()) {
             Some(_) => SHARE.max(meter.left() / 2),
+            // Besides a token: whether it is there, a renewal, and what makes it anew.
+            None if poll.kind == poll::Kind::Subscription => (SHARE + END).min(meter.left()),
             None => SHARE,
         }
     }
@@ -430,11 +452,15 @@ impl Hub<'_> {
     async fn run_metered(&self, mut poll: Poll, holder: &str, share: &Meter<'_>) -> Result<Poll> {
         let started = self.ports.host.now();
         let before = poll.clone();
-        let ran = if poll.deaths > schedule::DEATHS {
+        let mut ran = if poll.deaths > schedule::DEATHS {
             run::stopped(&mut poll, started, "its runs ended the whole Worker, time after time")
         } else {
             self.look(&mut poll, share).await
         };
+        if before.state == State::Paused {
+            // Run by hand: whatever came of it is in its health, and it goes on resting until somebody wakes it.
+            (poll.state, poll.due_at, ran.alarmed) = (State::Paused, None, false);
+        }
         let mut statements = self.events_of(&poll, holder, &ran).await?;
         let stored_at = statements.len();
         statements.push(poll::finish(&poll, holder));
@@ -447,6 +473,7 @@ impl Hub<'_> {
             // Somebody changed or deleted it meanwhile; nothing of this run counts.
             return Ok(before);
         }
+        self.count_poll(new.len());
         self.call_for(&new).await;
         poll.lease_until = None;
         Ok(poll)
@@ -558,13 +585,13 @@ impl Hub<'_> {
     /// What the run has to tell: the poll needs attention, or something may have been missed.
     fn announcements(&self, poll: &Poll, ran: &Ran) -> Vec<Stmt> {
         let since = poll.failing_since.map_or(0, |at| at.0);
-        let alarm = match poll.kind {
-            poll::Kind::Trigger => "poll.needs_attention",
-            poll::Kind::Subscription => "subscription.failing",
+        let (alarm, gap) = match poll.kind {
+            poll::Kind::Trigger => ("poll.needs_attention", "poll.gap"),
+            poll::Kind::Subscription => ("subscription.failing", "subscription.lost"),
         };
         let told = [
             (ran.alarmed, alarm, since),
-            (ran.gap, "poll.gap", poll.last_run_at.map_or(0, |at| at.0)),
+            (ran.gap, gap, poll.last_run_at.map_or(0, |at| at.0)),
         ];
         let due = told.into_iter().filter(|(is, _, _)| *is);
         due.map(|(_, kind, at)| {
@@ -611,11 +638,9 @@ impl Hub<'_> {
         Ok(())
     }
 
-    /// Wakes the dispatcher for the first new events; the sweep finds the rest.
+    /// Wakes the dispatcher for the new events: `edge` hands them to the queue a hundred at a time.
     async fn call_for(&self, new: &[Value]) {
-        const FIRST: usize = 20;
-        let ids = new.iter().filter_map(|row| row.get("id").and_then(Value::as_str));
-        for id in ids.take(FIRST) {
+        for id in new.iter().filter_map(|row| row.get("id").and_then(Value::as_str)) {
             self.call(id).await;
         }
     }
@@ -634,7 +659,8 @@ impl Hub<'_> {
     fn log_run(&self, poll: &Poll, ran: &Ran, new: usize, stored: bool, started: i64) {
         self.ports.host.log(&json!({
             "job": "poll", "poll_id": poll.id, "service": poll.integration, "connection_id": poll.connection_id,
-            "pages": ran.pages, "items": ran.items.len(), "recovered": ran.recovered, "new": new, "stored": stored, "failures": poll.failures,
+            "pages": ran.pages, "items": ran.items.len(), "recovered": ran.recovered,
+            "skipped": poll.progress.skipped.len(), "new": new, "stored": stored, "failures": poll.failures,
             "code": poll.last_error.as_ref().and_then(|e| e.get("code")),
             "ms": self.ports.host.now().0 - started,
         }));

@@ -28,6 +28,10 @@ pub struct Subscription {
     pub life: String,
     /// The request that makes it.
     pub create: Ask,
+    /// The question whether it is still there: where the service takes a renewal of what is gone for a good one. It is
+    /// asked each day, before the renewal.
+    #[serde(default)]
+    pub check: Option<Check>,
     /// The request that makes it last; where absent, `create` once more does that.
     #[serde(default)]
     pub renew: Option<Ask>,
@@ -55,11 +59,27 @@ pub struct Ask {
     pub secret: Option<Template>,
 }
 
+/// A request, and whether its reply (`body`, `headers`, with `id`) shows the subscription. After a 404, a 410 or a reply
+/// that does not, a new one is made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+pub struct Check {
+    /// The request.
+    pub request: RequestTemplate,
+    /// True where the subscription is still there.
+    pub shows: Template,
+}
+
 impl Subscription {
     /// Compiles every expression and checks what types cannot say; an error names the place by JSON pointer.
     pub fn check(&self, at: &str) -> Result<()> {
         interval::parse(&self.life, &format!("{at}/life"))?;
         self.create.check(&format!("{at}/create"))?;
+        if let Some(check) = &self.check {
+            check.request.check(&format!("{at}/check/request"))?;
+            named(Some(&check.shows), &format!("{at}/check/shows"))?;
+        }
         if let Some(renew) = &self.renew {
             renew.check(&format!("{at}/renew"))?;
         }

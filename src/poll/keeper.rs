@@ -1,4 +1,5 @@
-//! Keeps subscriptions alive: made once, renewed when half their life is over, made anew when they are gone.
+//! Keeps subscriptions alive: made once, renewed when half their life is over, made anew when they are gone. Where a
+//! service does not say that of itself, it is asked each day.
 
 use super::run::{Conditions, Ran, fail};
 use super::source::{Listing, time_of};
@@ -10,12 +11,15 @@ use crate::manifest::response::ResponseTemplate;
 use crate::manifest::subscription::{Ask, Subscription};
 use crate::secret::Secret;
 use crate::store::poll::{Poll, State};
-use crate::time::{MINUTE, Timestamp};
+use crate::time::{DAY, MINUTE, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Soonest that a subscription is looked at again, in milliseconds.
 const SOONEST: i64 = 5 * MINUTE;
+
+/// Statuses that say that a subscription is gone.
+const GONE: [u16; 2] = [404, 410];
 
 /// What is known of a subscription: the cursor of its row.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -44,8 +48,12 @@ pub struct Tended {
 /// Makes or renews the subscription of a row.
 pub async fn tend(listing: &Listing<'_>, poll: &mut Poll, webhook_url: &str, conditions: &Conditions<'_>) -> Tended {
     let known = Kept::of(poll).filter(|kept| kept.expires_at.is_some());
+    let mut latest = interval::LONGEST;
     let done = async {
         let subscription = listing.manifest.subscription(listing.part)?;
+        if subscription.check.is_some() {
+            latest = DAY;
+        }
         let tender = Tender {
             listing,
             subscription,
@@ -55,15 +63,16 @@ pub async fn tend(listing: &Listing<'_>, poll: &mut Poll, webhook_url: &str, con
     };
     let (mut ran, mut secret) = (Ran::default(), None);
     let now = match done.await {
-        Ok((kept, chosen)) => {
+        Ok(((kept, chosen), lost)) => {
             let now = (conditions.now)();
+            ran.gap = lost;
             let left = kept.expires_at.map_or(0, |at| at.0 - now.0);
             poll.progress.cursor = json!(kept);
             poll.progress.begun = true;
             poll.state = State::Active;
             (poll.failures, poll.failing_since, poll.last_error) = (0, None, None);
             poll.last_poll_ts = Some(now);
-            poll.due_at = Some(now + (left / 2).clamp(SOONEST, interval::LONGEST));
+            poll.due_at = Some(now + (left / 2).clamp(SOONEST, latest));
             secret = chosen;
             now
         }
@@ -91,7 +100,11 @@ pub async fn end(listing: &Listing<'_>, poll: &Poll, webhook_url: &str) -> Resul
         subscription,
         webhook_url,
     };
-    tender.ask(request, &kept, &[404, 410]).await.map(|_| ())
+    tender.ask(request, &kept, &GONE).await.map(|_| ())
+}
+
+fn is_gone(answer: &Answer) -> bool {
+    GONE.iter().any(|gone| answer.parts.status == json!(gone))
 }
 
 struct Tender<'a> {
@@ -101,16 +114,37 @@ struct Tender<'a> {
 }
 
 impl Tender<'_> {
-    async fn tend(&self, known: Option<Kept>) -> Result<(Kept, Option<Secret>)> {
-        if let (Some(kept), Some(renew)) = (&known, &self.subscription.renew) {
-            let answer = self.ask(&renew.request, kept, &[404, 410]).await?;
-            if !matches!(answer.parts.status.as_u64(), Some(404 | 410)) {
-                return self.read(renew, &answer, kept.clone());
+    /// What is known of it afterwards, and whether it was gone.
+    async fn tend(&self, known: Option<Kept>) -> Result<((Kept, Option<Secret>), bool)> {
+        let mut lost = false;
+        if let Some(kept) = &known {
+            lost = !self.is_there(kept).await?;
+            if let (Some(renew), false) = (&self.subscription.renew, lost) {
+                let answer = self.ask(&renew.request, kept, &GONE).await?;
+                if !is_gone(&answer) {
+                    return Ok((self.read(renew, &answer, kept.clone())?, false));
+                }
+                lost = true;
             }
         }
         let before = known.unwrap_or_default();
         let answer = self.ask(&self.subscription.create.request, &before, &[]).await?;
-        self.read(&self.subscription.create, &answer, before)
+        Ok((self.read(&self.subscription.create, &answer, before)?, lost))
+    }
+
+    /// Whether the service still has it, where the manifest says how to ask.
+    async fn is_there(&self, kept: &Kept) -> Result<bool> {
+        let Some(check) = &self.subscription.check else {
+            return Ok(true);
+        };
+        let answer = self.ask(&check.request, kept, &GONE).await?;
+        if is_gone(&answer) {
+            return Ok(false);
+        }
+        let id = json!(kept.id);
+        let mut names = vec![("inputs", self.listing.inputs), ("id", &id)];
+        names.extend(answer.parts.names());
+        check.shows.truth(&self.listing.credential.scope(&names))
     }
 
     async fn ask(&self, request: &RequestTemplate, kept: &Kept, accept: &[u16]) -> Result<Answer> {

@@ -12,7 +12,7 @@ use crate::manifest::poll::Order;
 use crate::time::{MINUTE, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// How a source's lists behave, and what the poll wants of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Rules {
     pub drifts: bool,
     /// Whether each page is a list of its own, with its own group and cursor.
     pub grouped: bool,
+    /// Whether each look lists all there is, so that all of it must be remembered.
+    pub whole: bool,
     /// Items of the first run that become events.
     pub backfill: usize,
     /// Milliseconds by which an item's time may be older than those that came before it.
@@ -35,6 +37,7 @@ impl Default for Rules {
             order: Order::Any,
             drifts: false,
             grouped: false,
+            whole: true,
             backfill: 0,
             overlap: 10 * MINUTE,
         }
@@ -100,6 +103,20 @@ pub struct Progress {
     pub unsettled: Marks,
     /// The walk that is not over.
     pub walk: Option<Walk>,
+    /// Deliveries that a look for lost ones could not take in, by id: to be tried again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, Skipped>,
+}
+
+/// A delivery that could not be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// When that was first tried.
+    pub since: Timestamp,
+    /// When it was last tried.
+    pub tried: Timestamp,
+    /// When the service sent it.
+    pub sent: Option<Timestamp>,
 }
 
 /// How much can be stored at once.
@@ -140,6 +157,16 @@ impl Progress {
             undecided: Vec::new(),
             ahead: None,
         })
+    }
+
+    /// Whether a list that is read whole each time, of which `more` are listed now, is longer than can be remembered.
+    pub fn is_too_long(&self, rules: &Rules, more: usize) -> bool {
+        let before = self
+            .walk
+            .as_ref()
+            .filter(|_| !rules.grouped)
+            .map_or(0, |walk| walk.listed);
+        rules.whole && before + more > CEILING
     }
 
     /// What items are asked for: those from this time on.
@@ -212,7 +239,8 @@ impl Progress {
         noted.retain(|m| !left.contains(m) && !held.contains(m));
 
         let walk = self.walk(now);
-        walk.listed += marks.len();
+        // A page that does not fit is listed once more.
+        walk.listed += if full { 0 } else { marks.len() };
         walk.taken += if begun { 0 } else { events.len() };
         walk.high = walk.high.max(high);
         walk.below |= !is_first && !found.is_empty();
@@ -221,7 +249,7 @@ impl Progress {
         }
         let (taken, listed) = (walk.taken, walk.listed);
         if !page.blank {
-            seen.note(&page.group, &noted, listed);
+            seen.note(&page.group, &noted);
         }
         if full {
             walk.ahead = None;
@@ -236,6 +264,7 @@ impl Progress {
         }
         if rules.grouped {
             self.cursor = page.cursor.clone().unwrap_or(self.cursor.take());
+            seen.trim(&page.group, marks.len());
         }
         let enough = !begun && rules.order == Order::NewestFirst && !rules.grouped && taken >= rules.backfill;
         match page.next {
@@ -247,7 +276,11 @@ impl Progress {
                 if !self.begun && more.is_some() {
                     self.floor = lowest.map(|time| time + -rules.overlap);
                 }
-                (events, self.end(rules, page.unchanged, page.cursor, now))
+                let walked = self.end(rules, page.unchanged, page.cursor, now);
+                if let (Walked::Over(_), false, false) = (walked, rules.grouped, page.unchanged) {
+                    seen.trim(&page.group, listed);
+                }
+                (events, walked)
             }
         }
     }
@@ -436,6 +469,7 @@ mod tests {
         order: Order::NewestFirst,
         drifts: true,
         grouped: false,
+        whole: false,
         backfill: 0,
         overlap: MINUTE,
     };
@@ -665,6 +699,78 @@ mod tests {
         any.take(marked("a", Some(2), "1"));
         any.take(page("b", None));
         assert_eq!(any.progress.usable_validators(), None);
+    }
+
+    /// Ids from..to as pages of a hundred.
+    fn pages(ids: std::ops::Range<usize>) -> Vec<Page> {
+        let last = ids.end;
+        let of = |start: usize| {
+            let end = (start + 100).min(last);
+            let names: Vec<String> = (start..end).map(|n| n.to_string()).collect();
+            page(&names.join(" "), (end < last).then_some(1))
+        };
+        ids.step_by(100).map(of).collect()
+    }
+
+    #[test]
+    fn a_long_list_in_pages_stays_known_walk_after_walk() {
+        let mut poll = Poll::new(Rules::default());
+        for walk in 0..3 {
+            let mut last = None;
+            for page in pages(0..3_000) {
+                let (events, walked) = poll.take(page);
+                assert_eq!(events, "", "walk {walk}");
+                last = Some(walked);
+            }
+            assert_eq!((last, poll.seen.len()), (Some(OVER), 3_000));
+        }
+    }
+
+    #[test]
+    fn neither_an_unchanged_nor_an_empty_reply_forgets_anything() {
+        for grouped in [false, true] {
+            let mut poll = Poll::new(Rules {
+                grouped,
+                ..Rules::default()
+            });
+            let names: Vec<String> = (0..3_000).map(|n| n.to_string()).collect();
+            let all = names.join(" ");
+            poll.take(page(&all, None));
+
+            for unchanged in [true, false] {
+                let nothing = Page {
+                    unchanged,
+                    ..Page::default()
+                };
+                assert_eq!(poll.take(nothing), (String::new(), OVER));
+                assert_eq!(
+                    poll.take(page(&format!("{all} new{unchanged}"), None)).0,
+                    format!("new{unchanged}")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_is_too_long_where_all_of_it_must_be_remembered_and_it_is_over_what_is_kept() {
+        let mut poll = Poll::new(Rules::default());
+        poll.take(page("a b c", Some(1)));
+        let too_long = |poll: &Poll, rules: Rules, more| poll.progress.is_too_long(&rules, more);
+
+        assert!(!too_long(&poll, Rules::default(), CEILING - 3));
+        assert!(too_long(&poll, Rules::default(), CEILING - 2));
+        assert!(!too_long(&poll, NEWEST, CEILING));
+        let grouped = Rules {
+            grouped: true,
+            ..Rules::default()
+        };
+        assert!(!too_long(&poll, grouped, CEILING));
+        assert!(too_long(&poll, grouped, CEILING + 1));
+        // A page that did not fit counts when it is listed again.
+        let mut slow = Poll::new(Rules::default());
+        slow.take(page("z", None));
+        slow.take_into(page("a b c", Some(1)), Room { count: 1, bytes: 99 });
+        assert!(!too_long(&slow, Rules::default(), CEILING));
     }
 
     #[test]

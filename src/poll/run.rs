@@ -32,7 +32,7 @@ pub struct Ran {
     pub pages: u32,
     /// Whether the poll has only now come to need attention.
     pub alarmed: bool,
-    /// Whether the service refused the cursor, so that something may have been missed.
+    /// Whether the service refused the cursor, or had lost the subscription, so that something may have been missed.
     pub gap: bool,
 }
 
@@ -123,6 +123,13 @@ pub fn stopped(poll: &mut Poll, now: Timestamp, why: &str) -> Ran {
     ran
 }
 
+/// Without memory of the whole list, what was forgotten would be news again.
+fn too_long() -> Error {
+    Error::Upstream(format!(
+        "the list shows more than {CEILING} items at once, more than a poll remembers; make a poll whose inputs list less"
+    ))
+}
+
 /// The pages of one run.
 struct Reading<'a> {
     source: &'a dyn Source,
@@ -143,6 +150,16 @@ impl Reading<'_> {
         let at = At::of(poll, &walk, since, validators);
         match self.source.page(&at).await {
             Ok(mut page) => {
+                if poll.progress.is_too_long(&rules, page.items.len()) {
+                    if !rules.grouped {
+                        poll.progress.walk = None;
+                        return Err(Some(End::Gone(too_long())));
+                    }
+                    // The other parts go on.
+                    page.items.clear();
+                    page.blank = true;
+                    page.trouble = Some(too_long());
+                }
                 self.note(&mut page);
                 let room = self.room();
                 let (items, walked) = poll.progress.absorb(&mut poll.seen, &rules, page, room, now);

@@ -8,7 +8,7 @@ use crate::credential::Credential;
 use crate::error::{Error, Result};
 use crate::http::validators_of;
 use crate::manifest::Manifest;
-use crate::manifest::poll::{PollingTrigger, Start};
+use crate::manifest::poll::{Order, PollingTrigger, Start};
 use crate::manifest::request::RequestTemplate;
 use crate::manifest::response::ResponseTemplate;
 use crate::ports::Ports;
@@ -95,6 +95,8 @@ impl Source for Declared<'_> {
     fn rules(&self) -> Rules {
         Rules {
             order: self.trigger.order,
+            // From a cursor on, only changes are listed.
+            whole: self.trigger.order == Order::Any && self.trigger.cursor.is_none(),
             drifts: self.trigger.pagination.is_some() && !self.trigger.stable_pages,
             overlap: self.overlap,
             ..Rules::default()

@@ -178,15 +178,16 @@ RETURNING audit.id";
     )
 }
 
-/// The statements that forget, at most 100 at a time, the oldest sealed rows with ids before `before`, and keep the
+/// The statements that forget, at most 500 at a time, the oldest sealed rows with ids before `before`, and keep the
 /// seal that the rest begins behind.
 pub fn purge(before: &str) -> [Stmt; 2] {
     let anchor = "-- audit::purge_anchor
 INSERT INTO meta (key, value)
-SELECT 'audit_anchor', seal FROM (SELECT id, seal FROM audit WHERE id < ?1 AND seal IS NOT NULL ORDER BY id LIMIT 100)
+SELECT 'audit_anchor', seal FROM (SELECT id, seal FROM audit WHERE id < ?1 AND seal IS NOT NULL ORDER BY id LIMIT 500)
 WHERE true ORDER BY id DESC LIMIT 1
 ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     let rows = "-- audit::purge
-DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 AND seal IS NOT NULL ORDER BY id LIMIT 100)";
+DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 AND seal IS NOT NULL ORDER BY id LIMIT 500)
+RETURNING id";
     [Stmt::new(anchor, [before.into()]), Stmt::new(rows, [before.into()])]
 }

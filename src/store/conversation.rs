@@ -137,13 +137,13 @@ WHERE id = ?1 AND turn = ?2 AND (EXISTS (SELECT 1 FROM run WHERE id = ?6)
     )
 }
 
-/// The statement that forgets, at most 100 at a time, conversations that nobody has used since `before` and that no
+/// The statement that forgets, at most 500 at a time, conversations that nobody has used since `before` and that no
 /// token is good for any more; `first` is the smallest id of that time.
 pub fn purge(first: &str, before: Timestamp, now: Timestamp) -> Stmt {
     let sql = "-- conversation::purge
 DELETE FROM conversation WHERE id IN (SELECT id FROM
-    (SELECT id, updated_at, token_expires_at FROM conversation WHERE id < ?1 ORDER BY id LIMIT 500)
-  WHERE updated_at < ?2 AND token_expires_at < ?3 LIMIT 100)";
+    (SELECT id, updated_at, token_expires_at FROM conversation WHERE id < ?1 ORDER BY id LIMIT 1000)
+  WHERE updated_at < ?2 AND token_expires_at < ?3 LIMIT 500) RETURNING id";
     Stmt::new(sql, [first.into(), before.into(), now.into()])
 }
 

@@ -149,15 +149,18 @@ pub async fn insert_all(
     body: Vec<u8>,
 ) -> Result<Vec<Stored>> {
     if let [EventDraft { item: None, .. }] = drafts {
-        return insert(ports, arrival, drafts, body).await.map(|stored| vec![stored]);
+        return insert(ports, arrival, drafts, body, None)
+            .await
+            .map(|stored| vec![stored]);
     }
     let mut all = Vec::with_capacity(drafts.len());
+    let mut ids = in_order(ports.host, drafts.len()).into_iter();
     let mut rest = drafts;
     while let Some(first) = rest.first() {
         let size = |d: &EventDraft| d.item.as_ref().map_or(0, String::len);
         if size(first) > MAX_CHUNK {
             let payload = first.item.clone().unwrap_or_default().into_bytes();
-            all.push(insert(ports, arrival, std::slice::from_ref(first), payload).await?);
+            all.push(insert(ports, arrival, std::slice::from_ref(first), payload, ids.next()).await?);
             rest = rest.get(1..).unwrap_or_default();
             continue;
         }
@@ -167,7 +170,7 @@ pub async fn insert_all(
             total <= MAX_CHUNK
         });
         let (chunk, after) = rest.split_at(fits.count().max(1));
-        all.extend(insert_items(ports, arrival, chunk).await?);
+        all.extend(insert_items(ports, arrival, chunk, &mut ids).await?);
         rest = after;
     }
     Ok(all)
@@ -179,14 +182,27 @@ struct Known {
     delivery_id: String,
 }
 
-async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft], body: Vec<u8>) -> Result<Stored> {
+/// Ids for what has an order: those of one moment have none by themselves, and lists of events are sorted by them.
+fn in_order(host: &dyn Host, count: usize) -> Vec<String> {
+    let mut ids: Vec<String> = (0..count).map(|_| id::new(Kind::Event, host)).collect();
+    ids.sort();
+    ids
+}
+
+async fn insert(
+    ports: &Ports<'_>,
+    arrival: &Arrival<'_>,
+    drafts: &[EventDraft],
+    body: Vec<u8>,
+    id: Option<String>,
+) -> Result<Stored> {
     let draft = drafts
         .first()
         .ok_or_else(|| Error::Internal("an insert without an event".into()))?;
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
     let (payload_key, payload) = place(ports, body).await?;
     // Made last: readers that follow by id rely on rows that come in about the order of their ids.
-    let id = id::new(Kind::Event, ports.host);
+    let id = id.unwrap_or_else(|| id::new(Kind::Event, ports.host));
     let blob = payload_key.clone();
     let params = [
         id.clone().into(),
@@ -231,12 +247,17 @@ SELECT value ->> 'id', ?1, value ->> 'delivery_id', ?2, ?3, ?4, value ->> 'type'
 FROM json_each(?8) WHERE true
 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id, delivery_id";
 
-async fn insert_items(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft]) -> Result<Vec<Stored>> {
+async fn insert_items(
+    ports: &Ports<'_>,
+    arrival: &Arrival<'_>,
+    drafts: &[EventDraft],
+    ids: &mut impl Iterator<Item = String>,
+) -> Result<Vec<Stored>> {
     let mut items = Vec::with_capacity(drafts.len());
-    for draft in drafts {
+    for (draft, id) in drafts.iter().zip(ids) {
         let payload = draft.item.as_deref().unwrap_or_default();
         items.push(json!({
-            "id": id::new(Kind::Event, ports.host),
+            "id": id,
             "delivery_id": draft.delivery_id,
             "type": format!("{}.{}", arrival.service, draft.kind),
             "subject": draft.subject,
@@ -297,10 +318,7 @@ pub async fn of_poll(
 ) -> Result<Vec<Stmt>> {
     let mut chunks: Vec<Vec<Value>> = Vec::new();
     let mut room = 0;
-    // Ids of one moment are in no order; lists of events are, and so is what was found.
-    let mut ids: Vec<String> = drafts.iter().map(|_| id::new(Kind::Event, ports.host)).collect();
-    ids.sort();
-    for (draft, id) in drafts.iter().zip(ids) {
+    for (draft, id) in drafts.iter().zip(in_order(ports.host, drafts.len())) {
         let payload = draft.item.clone().unwrap_or_default();
         let size = payload.len();
         let (payload_key, payload) = place(ports, payload.into_bytes()).await?;
@@ -539,17 +557,17 @@ pub fn hold(id: &str, hold: bool) -> Stmt {
     Stmt::new(sql, [id.into(), hold.into()])
 }
 
-// Nothing that is in flight, held, or part of an open conversation is purged. At most 500 rows are looked at.
+// Nothing that is in flight, held, or part of an open conversation is purged. At most 1,000 rows are looked at.
 const EXPIRED: &str = "-- event::expired
-SELECT id FROM (SELECT id, hold, state FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 500) AS e
+SELECT id FROM (SELECT id, hold, state FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1000) AS e
 WHERE hold = 0 AND state <> 'pending'
   AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = e.id AND (state = 'pending' OR conversation_id IN
     (SELECT id FROM conversation WHERE id = delivery.conversation_id AND state = 'open' AND token_expires_at > ?3)))
-ORDER BY id LIMIT 100";
+ORDER BY id LIMIT 500";
 
 const EXPIRED_END: &str = "-- event::expired_end
 SELECT max(id) AS last, count(*) AS scanned
-FROM (SELECT id FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 500)";
+FROM (SELECT id FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1000)";
 
 /// The statements that find events to purge between two ids, and how far they looked.
 pub fn expired(after: &str, before: &str, now: Timestamp) -> [Stmt; 2] {

@@ -66,9 +66,10 @@ pub async fn release(ports: &Ports<'_>, id: &str, holder: &str) -> Result<()> {
     Ok(())
 }
 
-/// The statement that forgets, at most 100 at a time, what is kept no longer.
+/// The statement that forgets, at most 500 at a time, what is kept no longer.
 pub fn purge(now: Timestamp) -> Stmt {
     let sql = "-- idempotency::purge
-DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at <= ?1 ORDER BY created_at LIMIT 100)";
+DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at <= ?1 ORDER BY created_at LIMIT 500)
+RETURNING id";
     Stmt::new(sql, [(now + -KEPT).into()])
 }

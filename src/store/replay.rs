@@ -105,9 +105,10 @@ SELECT id FROM replay WHERE state = 'running' AND updated_at < ?1 ORDER BY id LI
     Stmt::new(sql, [before.into(), limit.into()])
 }
 
-/// The statement that forgets, at most 100 at a time, ended jobs with ids before `before`.
+/// The statement that forgets, at most 500 at a time, ended jobs with ids before `before`.
 pub fn purge(before: &str) -> Stmt {
     let sql = "-- replay::purge
-DELETE FROM replay WHERE id IN (SELECT id FROM replay WHERE id < ?1 AND state <> 'running' ORDER BY id LIMIT 100)";
+DELETE FROM replay WHERE id IN (SELECT id FROM replay WHERE id < ?1 AND state <> 'running' ORDER BY id LIMIT 500)
+RETURNING id";
     Stmt::new(sql, [before.into()])
 }

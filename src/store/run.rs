@@ -401,25 +401,25 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Run>> {
     ports.sql.first(Stmt::new(sql, [id.into()])).await
 }
 
-/// A page of runs, newest first; of one owner and one conversation where named.
-pub async fn list(
+/// A page of a conversation's runs, newest first; of one owner where named.
+pub async fn of_conversation(
     ports: &Ports<'_>,
+    conversation: &str,
     owner: Option<&str>,
-    conversation: Option<&str>,
     before: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Run>> {
-    let sql = "-- run::list
-SELECT * FROM run WHERE (?1 IS NULL OR conversation_id = ?1) AND (?2 IS NULL OR id < ?2)
-  AND (?4 IS NULL OR owner = ?4) ORDER BY id DESC LIMIT ?3";
+    let sql = "-- run::of_conversation
+SELECT * FROM run WHERE conversation_id = ?1 AND (?2 IS NULL OR id < ?2) AND (?4 IS NULL OR owner = ?4)
+ORDER BY id DESC LIMIT ?3";
     let params = [conversation.into(), before.into(), limit.into(), owner.into()];
     ports.sql.rows(Stmt::new(sql, params)).await
 }
 
-/// The statement that forgets, at most 100 at a time, ended runs with ids before `before`.
+/// The statement that forgets, at most 500 at a time, ended runs with ids before `before`.
 pub fn purge(before: &str) -> Stmt {
     let sql = "-- run::purge
-DELETE FROM run WHERE id IN (SELECT id FROM (SELECT id, status FROM run WHERE id < ?1 ORDER BY id LIMIT 500)
-  WHERE status NOT IN ('pending', 'running') LIMIT 100)";
+DELETE FROM run WHERE id IN (SELECT id FROM (SELECT id, status FROM run WHERE id < ?1 ORDER BY id LIMIT 1000)
+  WHERE status NOT IN ('pending', 'running') LIMIT 500) RETURNING id";
     Stmt::new(sql, [before.into()])
 }

@@ -4,6 +4,7 @@
 
 use super::delivery::Delivery;
 use super::event::{Event, Replay};
+use super::run::Run;
 use crate::error::Result;
 use crate::id::{self, Kind};
 use crate::ports::{Param, Ports, Rows, Stmt, read_row};
@@ -180,6 +181,13 @@ struct End {
     scanned: i64,
 }
 
+impl End {
+    /// Where to go on, if so many rows were looked at that there may be more.
+    fn of_window(self, window: i64) -> Option<String> {
+        self.last.filter(|_| self.scanned >= window)
+    }
+}
+
 fn end_of(rows: Option<Rows>) -> Result<End> {
     let row = rows.and_then(|rows| rows.into_iter().next()).unwrap_or(Value::Null);
     read_row(row)
@@ -203,7 +211,7 @@ async fn page<T: serde::de::DeserializeOwned>(
         rows.truncate(limit);
         rows.last().map(|row| id(row).clone())
     } else {
-        end.last.filter(|_| end.scanned >= window)
+        end.of_window(window)
     };
     Ok(Page { rows, next })
 }
@@ -255,36 +263,87 @@ pub async fn ahead(
         .filter_map(|row| row.get("id")?.as_str().map(str::to_owned))
         .collect();
     let end = end_of(results.next())?;
+    let scanned = end.scanned;
     let full = i64::try_from(ids.len()).unwrap_or(limit) >= limit;
     let cursor = match ids.last() {
         // There may be more of them in the same window.
         Some(last) if full => Some(last.clone()),
-        _ => end.last.filter(|_| end.scanned >= WINDOW),
+        _ => end.of_window(WINDOW),
     };
     Ok(Ahead {
-        scanned: if full { limit } else { end.scanned },
+        scanned: if full { limit } else { scanned },
         ids,
         cursor,
     })
 }
 
-/// Full rows behind `after`, oldest first, that were accepted before `until`: what a reader who follows has not seen.
+/// What a reader who follows has not seen.
+#[derive(Debug)]
+pub struct Behind {
+    /// Full rows, oldest first.
+    pub rows: Vec<super::event::Full>,
+    /// The id up to which all was looked at.
+    pub reached: String,
+    /// Whether there may be more before the time that was asked for.
+    pub more: bool,
+}
+
+const BEHIND: &str = "-- search::behind
+SELECT * FROM event WHERE id IN (SELECT id FROM (SELECT id, owner FROM event WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?5)
+  WHERE ?3 IS NULL OR owner = ?3 ORDER BY id LIMIT ?4) ORDER BY id";
+
+/// Events behind `after` that were accepted before `until`: at most `limit`, in one window.
 pub async fn behind(
     ports: &Ports<'_>,
     owner: Option<&str>,
     after: &str,
     until: Timestamp,
     limit: i64,
-) -> Result<Vec<super::event::Full>> {
-    let sql = "-- search::behind
-SELECT * FROM event WHERE id > ?1 AND id < ?2 AND (?3 IS NULL OR owner = ?3) ORDER BY id LIMIT ?4";
-    let params = [
-        after.into(),
-        id::first_at(Kind::Event, until).into(),
-        owner.into(),
-        limit.into(),
+) -> Result<Behind> {
+    let before = id::first_at(Kind::Event, until);
+    let window = if owner.is_some() { WINDOW } else { limit };
+    let bounds: [Param; 2] = [after.into(), before.as_str().into()];
+    let [from, to] = bounds.clone();
+    let mut statements = vec![Stmt::new(BEHIND, [from, to, owner.into(), limit.into(), window.into()])];
+    if owner.is_some() {
+        let [from, to] = bounds;
+        statements.push(Stmt::new(AHEAD_END, [from, to, window.into()]));
+    }
+    let mut results = ports.sql.batch(statements).await?.into_iter();
+    let found = results.next().unwrap_or_default();
+    let rows: Vec<super::event::Full> = found.into_iter().map(read_row).collect::<Result<_>>()?;
+    let last = rows.last().map(|full| full.event.id.clone());
+    let end = match results.next() {
+        Some(rows) => end_of(Some(rows))?.of_window(window),
+        None => None,
+    };
+    let full = i64::try_from(rows.len()).unwrap_or(limit) >= limit;
+    let reached = if full { last } else { end };
+    Ok(Behind {
+        rows,
+        more: reached.is_some(),
+        // Whoever begins later than that stays there.
+        reached: reached.unwrap_or_else(|| before.max(after.to_owned())),
+    })
+}
+
+const RUNS: &str = "-- search::runs
+SELECT * FROM run WHERE id IN (SELECT id FROM (SELECT id, owner FROM run WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
+  WHERE ?4 IS NULL OR owner = ?4 ORDER BY id DESC LIMIT ?3) ORDER BY id DESC";
+
+const RUNS_END: &str = "-- search::runs_end
+SELECT min(id) AS last, count(*) AS scanned FROM (SELECT id FROM run WHERE id < ?1 ORDER BY id DESC LIMIT ?2)";
+
+/// A page of runs, newest first, behind `before`; of one owner, if named.
+pub async fn runs(ports: &Ports<'_>, owner: Option<&str>, before: Option<&str>, limit: i64) -> Result<Page<Run>> {
+    let window = if owner.is_some() { WINDOW } else { limit + 1 };
+    let before = before.unwrap_or(END);
+    let rows = [before.into(), window.into(), (limit + 1).into(), owner.into()];
+    let statements = [
+        Stmt::new(RUNS, rows),
+        Stmt::new(RUNS_END, [before.into(), window.into()]),
     ];
-    ports.sql.rows(Stmt::new(sql, params)).await
+    page(ports, window, limit, statements, |r: &Run| &r.id).await
 }
 
 /// What a replay by this filter is for.

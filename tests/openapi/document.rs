@@ -181,8 +181,12 @@ fn names(entry: &Entry) -> [String; 2] {
 
 fn place(name: &str) -> Option<(Method, &str, Access)> {
     if let Some((method, path)) = name.split_once(' ') {
-        let entry = ROUTES.iter().find(|e| e.pattern == path)?;
-        return Some((Method::parse(method)?, path, entry.access));
+        let method = Method::parse(method)?;
+        let at = |own: &&Entry| own.pattern == path;
+        // Of the methods that a delivery comes with the table has POST alone.
+        let entry = ROUTES.iter().find(|e| at(e) && e.method == method);
+        let entry = entry.or_else(|| ROUTES.iter().find(at))?;
+        return Some((method, path, entry.access));
     }
     let entry = ROUTES.iter().find(|e| format!("{:?}", e.name) == name)?;
     Some((entry.method, entry.pattern, entry.access))
@@ -277,8 +281,12 @@ impl Builder {
         }
         if route["delivery"] == json!(true) {
             replies.insert("202".into(), reply(&json!(["It is stored.", "Accepted"])));
-            let any = "What the service's protocol wants, or a problem.";
+            let any = "What the service's protocol wants: the reply to a handshake, or its own acknowledgement.";
             replies.insert("default".into(), json!({"description": any}));
+            let refused = "It is not proved to come from the service: what its protocol wants then, or a problem.";
+            let mut refusal = reply(&json!([refused]));
+            refusal["content"]["*/*"] = json!({});
+            replies.insert("401".into(), refusal);
         }
         for (status, own) in route["replies"].as_object().into_iter().flatten() {
             let mut own = reply(own);
@@ -345,8 +353,16 @@ fn problems_of(route: &Value, method: Method, path: &str, access: Access) -> BTr
         codes.insert(named(name.as_str().expect("a code")));
     }
     if route["delivery"] == json!(true) {
-        codes.insert(Code::IntegrationNotFound);
-        codes.insert(Code::NotFound);
+        codes.extend([
+            Code::IntegrationNotFound,
+            Code::NotFound,
+            Code::MethodNotAllowed,
+            Code::SignatureInvalid,
+            Code::PayloadTooLarge,
+            Code::RateLimit,
+            Code::Temporary,
+            Code::Internal,
+        ]);
         return codes;
     }
     codes.insert(Code::Internal);

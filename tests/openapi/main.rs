@@ -12,7 +12,7 @@
 mod document;
 
 use document::Descriptions;
-use patchbay::api::route;
+use patchbay::api::route::{self, Access};
 use patchbay::http::Method;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn the_published_document_is_up_to_date() {
 }
 
 #[test]
-fn the_router_knows_every_operation_of_the_document() {
+fn the_router_knows_every_operation_of_the_document_and_who_may_call_it() {
     let document = Descriptions::read().document();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
@@ -47,11 +47,18 @@ fn the_router_knows_every_operation_of_the_document() {
                 .collect();
             let target = target.join("/");
             let found = route::find(method, &target).unwrap_or_else(|e| panic!("{path}: {e}"));
-            assert_eq!(
-                found.route.pattern, path,
-                "another route answers in place of {}",
-                operation["operationId"]
-            );
+            let id = &operation["operationId"];
+            assert_eq!(found.route.pattern, path, "another route answers in place of {id}");
+            let scopes: Vec<&Value> = operation["security"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|way| way.get("key"))
+                .collect();
+            match found.route.access {
+                Access::Needs(scope) => assert_eq!(scopes, [&json!([scope.as_str()])], "{id}"),
+                Access::Open => assert!(scopes.is_empty(), "{id}"),
+            }
         }
     }
 }

@@ -36,7 +36,11 @@ pub fn check(head: &Head, response: &Response) {
     let method = head.method.as_str().to_ascii_lowercase();
     let operation = &DOCUMENT["paths"][matched.route.pattern][&method];
     let replies = &operation["responses"];
-    if operation.is_null() || !replies["default"].is_null() {
+    if operation.is_null() {
+        return;
+    }
+    let is_problem = response.headers.get("content-type") == Some("application/problem+json");
+    if !replies["default"].is_null() && !is_problem {
         return;
     }
     let place = format!("{} {}", head.method.as_str(), matched.route.pattern);

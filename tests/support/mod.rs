@@ -347,6 +347,8 @@ impl Cache for Memory {
 /// Clock, randomness, settings and log.
 pub struct Machine {
     pub now: Rc<Cell<i64>>,
+    /// Whether all happens in one millisecond.
+    pub stands_still: Cell<bool>,
     random: Cell<u64>,
     pub vars: RefCell<BTreeMap<String, String>>,
     pub lines: RefCell<Vec<Value>>,
@@ -355,7 +357,7 @@ pub struct Machine {
 impl Host for Machine {
     fn now(&self) -> Timestamp {
         // Each look takes a millisecond, so that ids made one after the other sort so.
-        self.now.set(self.now.get() + 1);
+        self.now.set(self.now.get() + i64::from(!self.stands_still.get()));
         Timestamp(self.now.get())
     }
     fn random(&self, bytes: &mut [u8]) {
@@ -502,6 +504,7 @@ impl World {
             memory: Memory::default(),
             machine: Machine {
                 now: Rc::new(Cell::new(1_763_800_000_000)),
+                stands_still: Cell::new(false),
                 random: Cell::new(42),
                 vars: RefCell::new(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
                 lines: RefCell::default(),

@@ -2676,6 +2676,21 @@ export interface components {
                 } & components["schemas"]["Problem"];
             };
         };
+        /** @description `METHOD_NOT_ALLOWED`: Method not allowed. */
+        METHOD_NOT_ALLOWED: {
+            headers: {
+                "X-Trace-Id": components["headers"]["TraceId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": {
+                    /** @enum {unknown} */
+                    code?: "METHOD_NOT_ALLOWED";
+                    /** @constant */
+                    status?: 405;
+                } & components["schemas"]["Problem"];
+            };
+        };
         /** @description `NOT_FOUND`: Not found. */
         NOT_FOUND: {
             headers: {
@@ -2864,8 +2879,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2895,8 +2926,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2927,8 +2974,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2959,8 +3022,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3846,6 +3925,7 @@ export interface operations {
             400: components["responses"]["VALIDATION_ERROR"];
             401: components["responses"]["AUTHENTICATION_ERROR"];
             403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND"];
             409: components["responses"]["CONFLICT_or_IDEMPOTENCY_IN_PROGRESS"];
             413: components["responses"]["PAYLOAD_TOO_LARGE"];
             415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
@@ -3943,7 +4023,7 @@ export interface operations {
             400: components["responses"]["VALIDATION_ERROR"];
             401: components["responses"]["AUTHENTICATION_ERROR"];
             403: components["responses"]["FORBIDDEN_or_SSRF_BLOCKED"];
-            404: components["responses"]["NOT_FOUND"];
+            404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
             413: components["responses"]["PAYLOAD_TOO_LARGE"];
             415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
             429: components["responses"]["RATE_LIMIT_EXCEEDED"];
@@ -6291,8 +6371,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6322,8 +6418,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6353,8 +6465,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -6384,8 +6512,24 @@ export interface operations {
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
+            /** @description It is not proved to come from the service: what its protocol wants then, or a problem. */
+            401: {
+                headers: {
+                    "X-Trace-Id": components["headers"]["TraceId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             404: components["responses"]["INTEGRATION_NOT_FOUND_or_NOT_FOUND"];
-            /** @description What the service's protocol wants, or a problem. */
+            405: components["responses"]["METHOD_NOT_ALLOWED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMIT_EXCEEDED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["TEMPORARY_ERROR"];
+            /** @description What the service's protocol wants: the reply to a handshake, or its own acknowledgement. */
             default: {
                 headers: {
                     [name: string]: unknown;
