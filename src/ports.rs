@@ -124,7 +124,8 @@ pub trait Sql {
     async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError>;
 
     /// Runs one statement that asks nothing of those beside it: it may go in one transaction with what other requests
-    /// hand over at the same moment, and succeeds or fails by itself all the same.
+    /// hand over at the same moment, and succeeds or fails by itself all the same. Where the reply to all of them is lost
+    /// it is run once more: the rows are then those of the second time.
     async fn share(&self, statement: Stmt) -> Result<Rows, SqlError> {
         Ok(self.batch(vec![statement]).await?.pop().unwrap_or_default())
     }

@@ -210,11 +210,15 @@ async fn insert(ports: &Ports<'_>, arrival: &Arrival<'_>, drafts: &[EventDraft],
     if !ports.sql.share(Stmt::new(INSERT, params)).await?.is_empty() {
         return Ok(Stored { id, duplicate: false });
     }
+    let known = find_known(ports, arrival.source, std::slice::from_ref(draft)).await?;
+    let first = known.into_iter().next();
+    if first.as_ref().is_some_and(|row| row.id == id) {
+        // Stored at once, but the database's reply was lost, and the statement met its own row when it was repeated.
+        return Ok(Stored { id, duplicate: false });
+    }
     if let Some(key) = blob {
         ports.blobs.delete(&key).await?;
     }
-    let known = find_known(ports, arrival.source, std::slice::from_ref(draft)).await?;
-    let first = known.into_iter().next();
     let row = first.ok_or_else(|| Error::temporary("the first delivery of this id is being removed; try again"))?;
     Ok(Stored {
         id: row.id,
