@@ -55,7 +55,7 @@ pub async fn send(
     });
     let own = destination.settings.waits();
     let waits = own.as_deref().unwrap_or(&schedule::WAITS);
-    let next = schedule::next(&result, delivery.attempts.len(), now, jitter(ports), waits);
+    let next = schedule::next(&result, &delivery.attempts, now, jitter(ports), waits);
     let health = match &next {
         Next::Delivered => Health::Works,
         Next::Disable(why) => Health::Disable(why),

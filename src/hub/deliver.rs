@@ -254,13 +254,7 @@ impl Hub<'_> {
         let own = destination.settings.waits();
         let waits = own.as_deref().unwrap_or(&schedule::WAITS);
         let next = if error.retryable() {
-            schedule::next(
-                &failed,
-                delivery.attempts.len(),
-                now,
-                action::jitter(&self.ports),
-                waits,
-            )
+            schedule::next(&failed, &delivery.attempts, now, action::jitter(&self.ports), waits)
         } else {
             Next::GiveUp("it could not be prepared; see the attempt's error")
         };
