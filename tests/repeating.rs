@@ -101,6 +101,49 @@ fn an_event_that_could_not_be_dispatched_is_revived() {
 }
 
 #[test]
+fn what_was_refused_is_not_in_the_audit_log() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    let told = |act: &str| {
+        let sql = format!("SELECT count(*) FROM audit WHERE act = '{act}'");
+        world.sql.count(&sql)
+    };
+    let path = format!("/api/v1/events/{event}");
+    assert_eq!(post(&world, &format!("{path}/replay"), &json!({})).0, 409, "it is due");
+    assert_eq!(told("event.replayed"), 0);
+    world.work();
+    let (_, list) = world.api(Method::Get, "/api/v1/deliveries", &Value::Null);
+    let delivery = list["data"][0]["id"].as_str().unwrap();
+    let retry = format!("/api/v1/deliveries/{delivery}/retry");
+    assert_eq!(post(&world, &retry, &Value::Null).0, 409, "it arrived");
+    assert_eq!(told("delivery.retried"), 0);
+    let (_, job) = post(&world, "/api/v1/events/replay", &json!({"filter": {}}));
+    world.work();
+    let cancel = format!("/api/v1/replays/{}/cancel", job["id"].as_str().unwrap());
+    assert_eq!(post(&world, &cancel, &Value::Null).0, 409, "it is done");
+    assert_eq!(told("replay.cancelled"), 0);
+    let hold = |hold: bool| world.api(Method::Patch, &path, &json!({"hold": hold})).0;
+    assert_eq!(hold(true), 200);
+    world.sql.write("UPDATE event SET state = 'purged'");
+    assert_eq!(hold(true), 409);
+    assert_eq!(told("event.held"), 1, "what was done is there");
+    let made = connection(&world, "github", json!({"webhook_secret": SECRET}));
+    let id = made.rsplit('/').next().unwrap();
+    let faster = "UPDATE connection SET version = version + 1";
+    for (meanwhile, status, entries) in [(Some(faster), 409, 0), (None, 200, 1)] {
+        if let Some(sql) = meanwhile {
+            // It is read twice: to see whose it is, and to change it.
+            world.sql.meanwhile("connection::find", "UPDATE meta SET value = value");
+            world.sql.meanwhile("connection::find", sql);
+        }
+        let path = format!("/api/v1/connections/{id}");
+        let (found, _) = world.api(Method::Patch, &path, &json!({"name": "new"}));
+        assert_eq!((found, told("connection.changed")), (status, entries));
+        world.sql.write("UPDATE connection SET version = 1");
+    }
+}
+
+#[test]
 fn many_are_planned_replayed_and_counted() {
     let world = ready();
     for n in 0..130 {

@@ -45,6 +45,16 @@ INSERT INTO audit (id, at, actor, act, subject, owner, detail) VALUES (?1, ?2, ?
     )
 }
 
+/// As [`append`], if the statement before it in the batch changed a row: what did not happen is not told.
+pub fn append_if_changed(host: &dyn Host, entry: Entry<'_>) -> Stmt {
+    let sql = "-- audit::append_if_changed
+INSERT INTO audit (id, at, actor, act, subject, owner, detail) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
+    Stmt {
+        sql,
+        ..append(host, entry)
+    }
+}
+
 /// A row of the log.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Row {
