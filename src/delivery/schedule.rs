@@ -3,6 +3,7 @@
 use crate::http::Response;
 use crate::ports::FetchError;
 use crate::store::delivery::Attempt;
+use crate::store::destination::{Destination, NOTED};
 use crate::time::{DAY, HOUR, MINUTE, SECOND, Timestamp, retry_after};
 
 /// Standard Webhooks' schedule: waits between tries, in milliseconds.
@@ -72,6 +73,21 @@ pub fn next(
     match asked.map(|wait| wait.clamp(SECOND, MAX_WAIT)) {
         Some(wait) if wait >= *usual || early < EARLY => Next::Again(wait),
         _ => Next::Again(spread(*usual, jitter)),
+    }
+}
+
+/// Since when a destination has failed throughout that failed at `now`: only as long as it was tried all the while. After
+/// a pause longer than any wait between its tries nobody knows how it was meanwhile, and it begins to fail now.
+pub fn failing_since(destination: &Destination, now: Timestamp) -> Timestamp {
+    let own = destination.settings.waits();
+    let longest = own.as_deref().unwrap_or(&WAITS).iter().copied().max();
+    let longest = longest.unwrap_or(0).max(MAX_WAIT);
+    let pause = longest + longest / 10 + 2 * NOTED;
+    match (destination.failing_since, destination.failed_at) {
+        (Some(since), Some(last)) if now.0 - last.0 <= pause => since,
+        // Noted by a version that did not know when it failed last.
+        (Some(since), None) => since,
+        _ => now,
     }
 }
 

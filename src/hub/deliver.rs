@@ -267,27 +267,29 @@ impl Hub<'_> {
 
     /// What a try says of its destination, as statements; none while it works.
     pub(super) fn health(&self, destination: &Destination, tried: &Tried) -> Vec<Stmt> {
-        let now = self.ports.host.now();
-        let id = destination.id.as_str();
         match (tried.health, destination.failing_since) {
             (Health::Unknown, _) | (Health::Works, None) => Vec::new(),
-            (Health::Works, Some(_)) => vec![destination::recovered(id)],
+            (Health::Works, Some(_)) => vec![destination::recovered(&destination.id)],
             (Health::Disable(why), _) => self.disable(destination, why),
-            (Health::Fails, None) => vec![destination::failing(id, now)],
-            (Health::Fails, Some(since)) if now.0 - since.0 >= destination.settings.patience() => {
-                self.disable(destination, "it failed throughout for days")
-            }
-            (Health::Fails, Some(since)) if now.0 - since.0 >= FAILING => {
-                let data = json!({"destination_id": id, "name": destination.name, "failing_since": since.rfc3339()});
-                vec![self.tell(
-                    destination,
-                    "delivery.failing",
-                    &format!("failing|{id}|{}", since.0),
-                    &data,
-                )]
-            }
-            (Health::Fails, Some(_)) => Vec::new(),
+            (Health::Fails, _) => self.fails(destination),
         }
+    }
+
+    fn fails(&self, destination: &Destination) -> Vec<Stmt> {
+        let now = self.ports.host.now();
+        let since = schedule::failing_since(destination, now);
+        let lasts = now.0 - since.0;
+        if lasts >= destination.settings.patience() {
+            return self.disable(destination, "it failed throughout for days");
+        }
+        let mut statements: Vec<Stmt> = destination::failed(destination, since, now).into_iter().collect();
+        if lasts >= FAILING {
+            let id = &destination.id;
+            let data = json!({"destination_id": id, "name": destination.name, "failing_since": since.rfc3339()});
+            let once = format!("failing|{id}|{}", since.0);
+            statements.push(self.tell(destination, "delivery.failing", &once, &data));
+        }
+        statements
     }
 
     fn disable(&self, destination: &Destination, why: &str) -> Vec<Stmt> {
