@@ -101,6 +101,65 @@ fn an_event_that_could_not_be_dispatched_is_revived() {
 }
 
 #[test]
+fn an_event_that_could_not_be_dispatched_is_sent_to_the_one_that_was_named() {
+    let world = ready();
+    let other = destination(&world, OTHER, "subscriber", &[]);
+    let event = accepted(&world, "d-1");
+    world.queue.waiting.borrow_mut().clear();
+    for _ in 0..2 {
+        world.sql.write("UPDATE event SET state = 'failed', tries = 20");
+        let path = format!("/api/v1/events/{event}/replay");
+        assert_eq!(post(&world, &path, &json!({"destination_id": other})).0, 202);
+    }
+    world.work();
+
+    assert_eq!((world.net.to(SUBSCRIBER).len(), world.net.to(OTHER).len()), (0, 1));
+    let first = &world.net.to(OTHER)[0];
+    assert_eq!(first.headers.get("webhook-replay"), None, "nobody has seen it");
+    post(&world, &format!("/api/v1/events/{event}/replay"), &json!({}));
+    world.work();
+    let again = &world.net.to(OTHER)[1];
+    assert_eq!(again.headers.get("webhook-replay"), Some("true"));
+}
+
+#[test]
+fn a_replay_that_nobody_would_get_is_refused() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    world.work();
+    let gone = destination(&world, OTHER, "subscriber", &[]);
+    world.api(Method::Delete, &format!("/api/v1/destinations/{gone}"), &Value::Null);
+    let make = |more: &Value| {
+        let mut body = json!({"name": "d", "url": OTHER, "event_types": ["*"]});
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let (status, made) = world.api(Method::Post, "/api/v1/destinations", &body);
+        assert_eq!(status, 201, "{made}");
+        made["id"].clone()
+    };
+    // What is named; the status for one event, and for many.
+    let cases = [
+        (json!("dst_1"), 400, 400),
+        (json!(gone), 400, 400),
+        (make(&json!({"enabled": false})), 409, 409),
+        (make(&json!({"owner": "team-a"})), 400, 202),
+        (make(&json!({"event_types": ["stripe.*"]})), 400, 202),
+        (make(&json!({})), 202, 202),
+    ];
+    for (id, one, many) in cases {
+        let path = format!("/api/v1/events/{event}/replay");
+        let (status, problem) = post(&world, &path, &json!({"destination_id": id}));
+        assert_eq!(status, one, "{id}: {problem}");
+        let filter = json!({"filter": {"destination_id": id}});
+        let (status, problem) = post(&world, "/api/v1/events/replay", &filter);
+        assert_eq!(status, many, "{id}: {problem}");
+        world.work();
+    }
+    assert_eq!(world.net.to(OTHER).len(), 2, "to the last one alone, by either way");
+}
+
+#[test]
 fn what_was_refused_is_not_in_the_audit_log() {
     let world = ready();
     let event = accepted(&world, "d-1");

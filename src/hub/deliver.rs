@@ -350,7 +350,7 @@ impl Hub<'_> {
             attempts: Vec::new(),
             note: None,
             due_at: Some(now),
-            replay: opened.replay.is_some(),
+            replay: opened.replay.as_ref().is_some_and(|replay| !replay.first),
             order_key,
             created_at: now,
             updated_at: now,

@@ -85,6 +85,9 @@ pub struct Replay {
     /// The only destination that gets it; none means all that want it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_id: Option<String>,
+    /// Whether it is the first dispatch after all, of an event that could not be dispatched: it bears no mark.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
 }
 
 /// A row with all that a dispatch needs.
@@ -517,7 +520,8 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Full>> {
 
 const REVIVE: &str = "-- event::revive
 UPDATE event SET state = 'pending', due_at = ?3, tries = 0, lease_by = NULL, lease_until = NULL,
-  replay = CASE WHEN state = 'failed' AND replay IS NULL THEN NULL ELSE ?2 END
+  replay = CASE WHEN state = 'dispatched' OR (replay IS NOT NULL AND replay ->> '$.first' IS NULL) THEN ?2
+    WHEN ?2 ->> '$.destination_id' IS NOT NULL THEN json_set(?2, '$.first', json('true')) END
 WHERE id IN (SELECT value FROM json_each(?1)) AND state IN ('dispatched', 'failed')
   AND (?4 IS NULL OR EXISTS (SELECT 1 FROM replay WHERE id = ?4 AND cursor = ?5 AND state = 'running'))
 RETURNING id";

@@ -292,5 +292,6 @@ pub fn replay_of(filter: &Filter, job: &str) -> Replay {
     Replay {
         job: Some(job.to_owned()),
         destination_id: filter.destination_id.clone(),
+        first: false,
     }
 }
