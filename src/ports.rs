@@ -177,6 +177,12 @@ pub enum FetchError {
 pub trait Fetch {
     /// Sends one request and reads its whole reply.
     async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError>;
+
+    /// Sends one request whose reply's status is all that counts: a body that is too large, too slow or breaks off is there
+    /// as far as it came. Where a port does not know how, it is as [`Self::send`].
+    async fn send_for_status(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        self.send(request, limits).await
+    }
 }
 
 /// A store for what is too large for a row. Read-after-write holds for a key written once; there is no

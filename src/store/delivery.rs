@@ -45,7 +45,7 @@ pub struct Attempt {
     /// What went wrong, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The beginning of a reply that was not a success.
+    /// The beginning of the reply, if it had a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
 }
