@@ -307,8 +307,8 @@ impl Hub<'_> {
         let once = format!("disabled|{id}|{}", destination.updated_at.0);
         vec![
             destination::disable(id, why, now),
+            audit::append_if_changed(self.ports.host, done),
             self.tell(destination, "destination.disabled", &once, &data),
-            audit::append(self.ports.host, done),
         ]
     }
 
