@@ -371,6 +371,37 @@ fn a_purge_that_died_between_is_finished_by_the_next() {
 }
 
 #[test]
+fn what_somebody_asks_for_while_it_is_purged_stays() {
+    for large in [false, true] {
+        let world = ready();
+        world.net.once(SUBSCRIBER, |_| {
+            Ok(Response {
+                headers: patchbay::http::Headers::from_pairs([("webhook-delivery", "abort-message")]),
+                ..Response::empty(500)
+            })
+        });
+        let payload = if large { vec![b' '; 1_200_000] } else { b"{}".to_vec() };
+        let (_, made) = deliver(&world, "d-1", "ping", &payload);
+        destination(&world, OTHER, "subscriber", &[]);
+        world.work();
+        world.wait(31 * DAY);
+        let retried = "UPDATE delivery SET state = 'pending', due_at = 1 WHERE state = 'failed'";
+        world.sql.meanwhile("event::expired_end", retried);
+        run(world.hub().tick());
+        assert_eq!(counts(&world), [1, 2, 0], "large: {large}");
+
+        world.work();
+        run(world.hub().tick());
+        world.work();
+        let sent = world.net.to(SUBSCRIBER);
+        assert_eq!(sent.len(), 2, "it arrives, payload and all");
+        assert_eq!(sent[1].headers.get("webhook-id"), made["id"].as_str());
+        run(world.hub().tick());
+        assert_eq!(counts(&world), [0, 0, 0]);
+    }
+}
+
+#[test]
 fn nothing_is_purged_where_the_setting_is_0() {
     let world = ready();
     world.set("PATCHBAY_EVENT_RETENTION_DAYS", "0");
@@ -477,4 +508,39 @@ fn a_purged_audit_log_still_proves_what_is_left() {
         "{verdict}"
     );
     assert_eq!(world.sql.count("SELECT count(*) FROM audit"), 1);
+}
+
+#[test]
+fn a_purge_while_the_log_is_proved_breaks_nothing() {
+    let world = ready();
+    for _ in 0..4 {
+        destination(&world, SUBSCRIBER, "subscriber", &[]);
+    }
+    world.wait(3 * MINUTE);
+    run(world.hub().tick());
+    let first = "(SELECT min(id) FROM audit)";
+    // Between the two would be: the log's beginning as it was, and its rows as they are.
+    world
+        .sql
+        .meanwhile("audit::anchor", &format!("DELETE FROM audit WHERE id = {first}"));
+    let (_, verdict) = world.api(Method::Get, "/api/v1/audit/verify", &Value::Null);
+    assert_eq!((&verdict["valid"], &verdict["verified"]), (&json!(true), &json!(5)));
+
+    let gone = {
+        let (_, page) = world.api(Method::Get, "/api/v1/audit?limit=200", &Value::Null);
+        page["data"].as_array().unwrap().last().unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    world.sql.write(&format!(
+        "INSERT INTO meta (key, value) SELECT 'audit_anchor', seal FROM audit WHERE id = {first}"
+    ));
+    world.sql.write(&format!("DELETE FROM audit WHERE id = {first}"));
+    let verdict = run(world.hub().verify_audit(Some(&gone))).unwrap();
+    assert_eq!(
+        (verdict.broken, verdict.verified),
+        (None, 4),
+        "it went on behind a row that is gone"
+    );
 }

@@ -150,10 +150,12 @@ pub fn head() -> Stmt {
     Stmt::new(sql, [])
 }
 
-/// One row.
-pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Row>> {
-    let sql = "-- audit::find\nSELECT * FROM audit WHERE id = ?1";
-    ports.sql.first(Stmt::new(sql, [id.into()])).await
+/// The statement that reads the seal of a row; no row if it is not there.
+pub fn seal_of(id: &str) -> Stmt {
+    Stmt::new(
+        "-- audit::seal_of\nSELECT seal AS value FROM audit WHERE id = ?1",
+        [id.into()],
+    )
 }
 
 /// The statement that reads what the chain begins behind: the seal of the last row that was purged.

@@ -568,15 +568,17 @@ pub fn expired(after: &str, before: &str, now: Timestamp) -> [Stmt; 2] {
 }
 
 /// The statements that take out of use those of the events whose payload lies beside the row, and give its key, and
-/// that forget the deliveries of them all.
+/// that forget the deliveries of them all. An event with a delivery that somebody made due meanwhile stays.
 pub fn retire(ids: &[&str]) -> [Stmt; 2] {
     let list = json!(ids).to_string();
     let retire = "-- event::retire
 UPDATE event SET state = 'purged' WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
-  AND state IN ('dispatched', 'failed', 'purged') AND payload_key IS NOT NULL RETURNING payload_key";
+  AND state IN ('dispatched', 'failed', 'purged') AND payload_key IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND state = 'pending') RETURNING payload_key";
     let deliveries = "-- event::retire_deliveries
 DELETE FROM delivery WHERE event_id IN (SELECT value FROM json_each(?1)) AND state <> 'pending'
-  AND EXISTS (SELECT 1 FROM event WHERE id = delivery.event_id AND hold = 0 AND state <> 'pending')";
+  AND EXISTS (SELECT 1 FROM event WHERE id = delivery.event_id AND hold = 0 AND state <> 'pending')
+  AND NOT EXISTS (SELECT 1 FROM delivery AS other WHERE other.event_id = delivery.event_id AND other.state = 'pending')";
     [
         Stmt::new(retire, [list.as_str().into()]),
         Stmt::new(deliveries, [list.into()]),
@@ -587,7 +589,8 @@ DELETE FROM delivery WHERE event_id IN (SELECT value FROM json_each(?1)) AND sta
 pub fn purge(ids: &[&str]) -> Stmt {
     let sql = "-- event::purge
 DELETE FROM event WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
-  AND (state = 'purged' OR (state IN ('dispatched', 'failed') AND payload_key IS NULL)) RETURNING id";
+  AND (state = 'purged' OR (state IN ('dispatched', 'failed') AND payload_key IS NULL
+    AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND state = 'pending'))) RETURNING id";
     Stmt::new(sql, [json!(ids).to_string().into()])
 }
 
