@@ -417,6 +417,7 @@ fn an_action_that_is_no_more_can_be_switched_off_by_who_may_not_act() {
     );
     assert_eq!(change(&json!({"enabled": false})), 200);
     assert_eq!(change(&json!({"name": "older"})), 200);
+    assert_eq!(change(&target), 403, "nor do they name one, on or off");
     assert_eq!(
         change(&json!({"role": "agent"})),
         400,

@@ -237,7 +237,7 @@ async fn check(call: &Call<'_>, destination: &Destination, begins: bool) -> Resu
     check_settings(destination)?;
     match &destination.settings.target {
         Some(target) => {
-            check_alone(call, destination, target)?;
+            check_alone(call, destination, target, begins)?;
             match begins {
                 true => check_action(call, destination, target).await,
                 false => Ok(()),
@@ -273,10 +273,10 @@ fn check_settings(destination: &Destination) -> Result<()> {
     view::check(destination)
 }
 
-/// What acts needs a caller who may, as long as it is on; and nothing stands beside an action.
-fn check_alone(call: &Call<'_>, destination: &Destination, target: &Target) -> Result<()> {
+/// What acts needs a caller who may, where it begins and as long as it is on; and nothing stands beside an action.
+fn check_alone(call: &Call<'_>, destination: &Destination, target: &Target, begins: bool) -> Result<()> {
     let Target::Action { inputs, .. } = target;
-    if destination.enabled && !call.principal.acts {
+    if (begins || destination.enabled) && !call.principal.acts {
         return Err(Error::Forbidden(
             "an action as a destination needs a key with the scope `actions:execute` too".into(),
         ));
