@@ -61,14 +61,15 @@ GROUP BY service ORDER BY service";
     Stmt::new(sql, [from.into(), CAP.into()])
 }
 
-// Those that were made lately, by their ids; and of the others those that the index has, the last ended first.
+// Those that were made lately, by their ids; and of the others those that the index has, the last ended first: the `+`
+// keeps to that index.
 const ENDED: &str = "-- metrics::ended
 WITH ended AS (
   SELECT * FROM (SELECT event_id, state, replay, updated_at FROM delivery WHERE id >= ?1 ORDER BY id DESC LIMIT ?3)
   WHERE state <> 'pending' AND updated_at >= ?2
   UNION ALL
   SELECT * FROM (SELECT event_id, state, replay, updated_at FROM delivery
-    WHERE (state = 'failed' OR (state = 'delivered' AND updated_at - created_at > 60000)) AND updated_at >= ?2 AND id < ?1
+    WHERE (state = 'failed' OR (state = 'delivered' AND updated_at - created_at > 60000)) AND updated_at >= ?2 AND +id < ?1
     ORDER BY updated_at DESC LIMIT ?3)
 ), timed AS (
   SELECT event.service, ended.state,
