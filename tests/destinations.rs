@@ -335,6 +335,33 @@ fn a_change_that_somebody_else_was_faster_than_is_a_conflict_and_stores_nothing(
 }
 
 #[test]
+fn what_the_old_address_answered_does_not_switch_off_the_new_one() {
+    for moved in [true, false] {
+        let world = world();
+        let id = made(&world, SUBSCRIBER, &json!({}));
+        made(&world, OTHER, &json!({"event_types": ["hub.*"]}));
+        world.net.once(SUBSCRIBER, |_| Ok(Response::empty(410)));
+        if moved {
+            let change = format!("UPDATE destination SET updated_at = updated_at + 1 WHERE id = '{id}'");
+            world.sql.meanwhile("destination::enabled", &change);
+        }
+        send(&world, "d-1", &json!({}));
+        world.work();
+        run(world.hub().tick());
+        world.work();
+
+        let (_, shown) = world.api(Method::Get, &format!("/api/v1/destinations/{id}"), &Value::Null);
+        assert_eq!(shown["enabled"], json!(moved));
+        let noted = "SELECT count(*) FROM audit WHERE act = 'destination.disabled'";
+        let times = usize::from(!moved);
+        assert_eq!(
+            (world.sql.count(noted), sent(&world, OTHER).len()),
+            (i64::from(!moved), times)
+        );
+    }
+}
+
+#[test]
 fn a_change_leaves_alone_what_tries_found_out_meanwhile() {
     let world = world();
     let id = made(&world, SUBSCRIBER, &json!({}));

@@ -287,7 +287,8 @@ impl Hub<'_> {
             let id = &destination.id;
             let data = json!({"destination_id": id, "name": destination.name, "failing_since": since.rfc3339()});
             let once = format!("failing|{id}|{}", since.0);
-            statements.push(self.tell(destination, "delivery.failing", &once, &data));
+            let told = announcement(destination, "delivery.failing", &once, &data);
+            statements.push(event::announce(self.ports.host, &told));
         }
         statements
     }
@@ -305,22 +306,13 @@ impl Hub<'_> {
         };
         // One that was switched on again and fails anew is told of anew.
         let once = format!("disabled|{id}|{}", destination.updated_at.0);
+        let told = announcement(destination, "destination.disabled", &once, &data);
+        // Each only if the one before it did something: of two tries at once one switches off, and tells of it.
         vec![
-            destination::disable(id, why, now),
+            destination::disable(destination, why, now),
             audit::append_if_changed(self.ports.host, done),
-            self.tell(destination, "destination.disabled", &once, &data),
+            event::announce_if_changed(self.ports.host, &told),
         ]
-    }
-
-    fn tell(&self, destination: &Destination, kind: &str, once: &str, data: &Value) -> Stmt {
-        let announcement = Announcement {
-            kind,
-            subject: &destination.id,
-            owner: destination.owner.as_deref(),
-            once,
-            data,
-        };
-        event::announce(self.ports.host, &announcement)
     }
 
     /// A new delivery of an opened event. None: the destination's filter keeps it out.
@@ -364,6 +356,17 @@ impl Hub<'_> {
             "destination_id": delivery.destination_id, "delivery_status": delivery.state,
             "tries": delivery.attempts.len(), "status": last.and_then(|a| a.status), "ms": last.map(|a| a.ms),
         }));
+    }
+}
+
+/// What the others are told of a destination.
+fn announcement<'a>(destination: &'a Destination, kind: &'a str, once: &'a str, data: &'a Value) -> Announcement<'a> {
+    Announcement {
+        kind,
+        subject: &destination.id,
+        owner: destination.owner.as_deref(),
+        once,
+        data,
     }
 }
 

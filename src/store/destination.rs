@@ -267,11 +267,16 @@ UPDATE destination SET failing_since = NULL, failed_at = NULL WHERE id = ?1 AND 
     Stmt::new(sql, [id.into()])
 }
 
-/// The statement that switches a destination off, and says why.
-pub fn disable(id: &str, reason: &str, now: Timestamp) -> Stmt {
+/// The statement that switches a destination off, and says why, unless somebody changed it since it was read: what an old
+/// address answered says nothing of a new one.
+pub fn disable(d: &Destination, reason: &str, now: Timestamp) -> Stmt {
     let sql = "-- destination::disable
-UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = max(?3, updated_at + 1) WHERE id = ?1 AND enabled = 1";
-    Stmt::new(sql, [id.into(), reason.into(), now.into()])
+UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = max(?3, updated_at + 1)
+WHERE id = ?1 AND enabled = 1 AND updated_at = ?4";
+    Stmt::new(
+        sql,
+        [d.id.as_str().into(), reason.into(), now.into(), d.updated_at.into()],
+    )
 }
 
 /// Removes one, with `done`, the audit entry of that.

@@ -463,6 +463,19 @@ ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
     )
 }
 
+/// As [`announce`], if the statement before it in the batch changed a row.
+pub fn announce_if_changed(host: &dyn Host, announcement: &Announcement<'_>) -> Stmt {
+    let sql = "-- event::announce_if_changed
+INSERT INTO event (id, source, delivery_id, service, owner, type, subject, received_at, trace_id, content_type,
+  headers, state, due_at, tries, size, payload)
+SELECT ?1, 'app:' || ?2, ?3, ?2, ?4, ?2 || '.' || ?5, ?6, ?7, ?8, 'application/json', '{}', 'pending', ?7, 0, ?9, ?10
+WHERE changes() > 0 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
+    Stmt {
+        sql,
+        ..announce(host, announcement)
+    }
+}
+
 const LEASE: &str = "-- event::lease
 UPDATE event SET lease_by = ?2, lease_until = ?3, tries = tries + 1
 WHERE id = ?1 AND state = 'pending' AND (lease_until IS NULL OR lease_until < ?4)
