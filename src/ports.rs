@@ -124,7 +124,8 @@ pub trait Sql {
     async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError>;
 
     /// Runs one statement that asks nothing of those beside it: it may go in one transaction with what other requests
-    /// hand over at the same moment, and succeeds or fails by itself all the same.
+    /// hand over at the same moment, and succeeds or fails by itself all the same. Where the reply to all of them is lost
+    /// it is run once more: the rows are then those of the second time.
     async fn share(&self, statement: Stmt) -> Result<Rows, SqlError> {
         Ok(self.batch(vec![statement]).await?.pop().unwrap_or_default())
     }
@@ -176,6 +177,12 @@ pub enum FetchError {
 pub trait Fetch {
     /// Sends one request and reads its whole reply.
     async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError>;
+
+    /// Sends one request whose reply's status is all that counts: a body that is too large, too slow or breaks off is there
+    /// as far as it came. Where a port does not know how, it is as [`Self::send`].
+    async fn send_for_status(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        self.send(request, limits).await
+    }
 }
 
 /// A store for what is too large for a row. Read-after-write holds for a key written once; there is no

@@ -46,6 +46,33 @@ fn a_database_out_of_reach_is_a_503_and_nothing_is_promised() {
 }
 
 #[test]
+fn a_delivery_that_meets_its_own_row_is_the_first_and_keeps_its_payload() {
+    let large = json!({"text": "x".repeat(1_100_000)}).to_string();
+    for payload in ["{}", large.as_str()] {
+        let world = world();
+        world.sql.repeated.set(1);
+
+        let (status, made) = deliver(&world, "d-1", "ping", payload.as_bytes());
+
+        assert_eq!((status, &made["duplicate"]), (202, &json!(false)));
+        assert_eq!(world.sql.count("SELECT count(*) FROM event"), 1);
+        assert_eq!(world.queue.waiting.borrow().len(), 1, "it is woken");
+        let id = made["id"].as_str().unwrap();
+        let of = format!("/api/v1/events/{id}/payload");
+        let kept = world.request(Method::Get, &of, &[("authorization", "Bearer test-admin-token")], b"");
+        assert_eq!((kept.status, kept.body.len()), (200, payload.len()));
+
+        let again = deliver(&world, "d-1", "ping", payload.as_bytes());
+        assert_eq!(
+            (&again.1["duplicate"], again.1["id"].as_str()),
+            (&json!(true), Some(id))
+        );
+        let kept = usize::from(payload.len() > 1_000_000);
+        assert_eq!(world.blobs.0.borrow().len(), kept, "the second copy goes");
+    }
+}
+
+#[test]
 fn a_batch_is_stored_in_one_statement_each_item_once() {
     let world = world();
     let manifest = json!({

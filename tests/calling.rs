@@ -351,6 +351,8 @@ fn a_rate_holds_over_all_isolates() {
     assert_eq!((first, third.status), ([200, 200], 429));
     let wait: i64 = third.headers.get("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
+    // Nobody met a limit of the caller's own.
+    assert_eq!(third.headers.get("ratelimit-limit"), None);
     assert_eq!(shop.asked().len(), 2);
     shop.world.wait(wait * SECOND);
     assert_eq!(shop.call("limited", json!({})).0, 200);

@@ -116,6 +116,26 @@ fn a_destination_that_is_down_gets_it_later() {
 }
 
 #[test]
+fn a_reply_is_judged_by_its_status_however_long_it_is() {
+    for (status, state) in [(200, "delivered"), (410, "failed"), (500, "pending")] {
+        let world = world();
+        destination(&world, SUBSCRIBER, "subscriber", &[]);
+        let long = "ä".repeat(2_000_000);
+        world.net.once(SUBSCRIBER, move |_| Ok(Response::text(status, &long)));
+        let (_, made) = deliver(&world, "d-1", "ping", b"{}");
+        run(world.hub().wake(made["id"].as_str().unwrap()));
+
+        let (_, list) = world.api(Method::Get, "/api/v1/deliveries", &Value::Null);
+        assert_eq!(list["data"][0]["status"], state);
+        let attempt = &list["data"][0]["attempts"][0];
+        assert_eq!((&attempt["status"], &attempt["error"]), (&json!(status), &Value::Null));
+        let kept = attempt["reply"].as_str().unwrap();
+        assert_eq!(kept.chars().count(), 4_096);
+        assert!(kept.chars().all(|c| c == 'ä'), "no letter is cut in two");
+    }
+}
+
+#[test]
 fn a_destination_that_is_gone_is_switched_off() {
     let world = world();
     let id = destination(&world, SUBSCRIBER, "subscriber", &[]);

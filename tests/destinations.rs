@@ -252,6 +252,37 @@ fn one_that_fails_throughout_is_told_of_and_then_switched_off() {
 }
 
 #[test]
+fn one_that_was_not_tried_for_days_has_not_failed_throughout() {
+    let world = world();
+    let id = made(
+        &world,
+        SUBSCRIBER,
+        &json!({"retry": {"waits_s": [60], "disable_after_days": 2}}),
+    );
+    let fails = |event: &str| {
+        for _ in 0..2 {
+            world.net.once(SUBSCRIBER, |_| Ok(Response::text(503, "no")));
+        }
+        send(&world, event, &json!({}));
+        world.work();
+        let (_, shown) = world.api(Method::Get, &format!("/api/v1/destinations/{id}"), &Value::Null);
+        (shown["enabled"].clone(), shown["failing_since"].clone())
+    };
+    let (on, first) = fails("d-1");
+    assert_eq!((on, first.is_string()), (json!(true), true));
+    world.wait(10 * DAY);
+    let (on, second) = fails("d-2");
+    assert_eq!(on, json!(true), "one blip after ten quiet days");
+    assert!(second.as_str().unwrap() > first.as_str().unwrap(), "it begins anew");
+    world.wait(DAY);
+    let (on, third) = fails("d-3");
+    assert_eq!((on, &third), (json!(true), &second), "a day later it fails still");
+    world.wait(DAY);
+    let (on, _) = fails("d-4");
+    assert_eq!(on, json!(false), "each day, and for two days");
+}
+
+#[test]
 fn one_that_works_again_is_no_longer_failing() {
     let world = world();
     let id = made(&world, SUBSCRIBER, &json!({}));
@@ -270,6 +301,82 @@ fn one_that_works_again_is_no_longer_failing() {
     world.work();
 
     assert_eq!(failing(), 0);
+}
+
+#[test]
+fn a_change_that_somebody_else_was_faster_than_is_a_conflict_and_stores_nothing() {
+    let switched_off = "UPDATE destination SET enabled = 0, disabled_reason = 'gone', updated_at = updated_at + 1";
+    // What happens between read and write; what is there afterwards.
+    let cases = [
+        ("DELETE FROM destination", "SELECT count(*) = 0 FROM destination"),
+        (
+            switched_off,
+            "SELECT enabled = 0 AND disabled_reason = 'gone' AND name = 'd' FROM destination",
+        ),
+        (
+            "UPDATE destination SET name = 'other', updated_at = updated_at + 1",
+            "SELECT name = 'other' FROM destination",
+        ),
+    ];
+    for (faster, expected) in cases {
+        for change in [json!({"name": "new"}), json!({"enabled": true})] {
+            let world = world();
+            let id = made(&world, SUBSCRIBER, &json!({}));
+            world.sql.meanwhile("destination::find", faster);
+
+            let (status, problem) = world.api(Method::Patch, &format!("/api/v1/destinations/{id}"), &change);
+
+            assert_eq!((status, &problem["code"]), (409, &json!("CONFLICT")), "{faster}");
+            assert_eq!(world.sql.count(expected), 1, "{faster}");
+            let told = "SELECT count(*) FROM audit WHERE act = 'destination.changed'";
+            assert_eq!(world.sql.count(told), 0, "{faster}");
+        }
+    }
+}
+
+#[test]
+fn what_the_old_address_answered_does_not_switch_off_the_new_one() {
+    for moved in [true, false] {
+        let world = world();
+        let id = made(&world, SUBSCRIBER, &json!({}));
+        made(&world, OTHER, &json!({"event_types": ["hub.*"]}));
+        world.net.once(SUBSCRIBER, |_| Ok(Response::empty(410)));
+        if moved {
+            let change = format!("UPDATE destination SET updated_at = updated_at + 1 WHERE id = '{id}'");
+            world.sql.meanwhile("destination::enabled", &change);
+        }
+        send(&world, "d-1", &json!({}));
+        world.work();
+        run(world.hub().tick());
+        world.work();
+
+        let (_, shown) = world.api(Method::Get, &format!("/api/v1/destinations/{id}"), &Value::Null);
+        assert_eq!(shown["enabled"], json!(moved));
+        let noted = "SELECT count(*) FROM audit WHERE act = 'destination.disabled'";
+        let times = usize::from(!moved);
+        assert_eq!(
+            (world.sql.count(noted), sent(&world, OTHER).len()),
+            (i64::from(!moved), times)
+        );
+    }
+}
+
+#[test]
+fn a_change_leaves_alone_what_tries_found_out_meanwhile() {
+    let world = world();
+    let id = made(&world, SUBSCRIBER, &json!({}));
+    world
+        .sql
+        .write("UPDATE destination SET failing_since = 1, failed_at = 2");
+    let works = "UPDATE destination SET failing_since = NULL, failed_at = NULL";
+    world.sql.meanwhile("destination::find", works);
+
+    let path = format!("/api/v1/destinations/{id}");
+    let (status, _) = world.api(Method::Patch, &path, &json!({"name": "new"}));
+
+    assert_eq!(status, 200);
+    let (_, shown) = world.api(Method::Get, &path, &Value::Null);
+    assert_eq!((&shown["name"], &shown["failing_since"]), (&json!("new"), &Value::Null));
 }
 
 /// A connection to the service whose action the destination is.
@@ -298,6 +405,57 @@ fn an_action_is_a_destination() {
     let (_, run) = world.api(Method::Get, &format!("/api/v1/runs/{run}"), &Value::Null);
     assert_eq!(run["status"], "succeeded");
     assert!(run["inputs"]["body"].as_str().unwrap().contains("order 5"));
+}
+
+#[test]
+fn an_action_that_is_no_more_can_be_switched_off_by_who_may_not_act() {
+    let world = world();
+    let target = commenter(&world);
+    let id = made(&world, "", &target);
+    let path = format!("/api/v1/destinations/{id}");
+    let (_, key) = world.api(
+        Method::Post,
+        "/api/v1/keys",
+        &json!({"name": "k", "scopes": ["events:write"]}),
+    );
+    let bearer = format!("Bearer {}", key["token"].as_str().unwrap());
+    let change = |body: &Value| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        world
+            .request(Method::Patch, &path, &headers, body.to_string().as_bytes())
+            .status
+    };
+    assert_eq!(
+        change(&json!({"event_types": ["*"]})),
+        403,
+        "what acts is theirs who may act"
+    );
+    let connection = format!(
+        "/api/v1/connections/{}",
+        target["target"]["connection_id"].as_str().unwrap()
+    );
+    assert_eq!(world.api(Method::Delete, &connection, &Value::Null).0, 204);
+
+    assert_eq!(world.api(Method::Patch, &path, &json!({"name": "old"})).0, 200);
+    assert_eq!(
+        world.api(Method::Patch, &path, &target).0,
+        400,
+        "a target that is named is looked up"
+    );
+    assert_eq!(change(&json!({"enabled": false})), 200);
+    assert_eq!(change(&json!({"name": "older"})), 200);
+    assert_eq!(change(&target), 403, "nor do they name one, on or off");
+    assert_eq!(
+        change(&json!({"role": "agent"})),
+        400,
+        "nothing stands beside an action"
+    );
+    assert_eq!(change(&json!({"enabled": true})), 403);
+    let (status, problem) = world.api(Method::Patch, &path, &json!({"enabled": true}));
+    assert_eq!(
+        (status, &problem["errors"][0]["pointer"]),
+        (400, &json!("/target/connection_id"))
+    );
 }
 
 #[test]

@@ -357,3 +357,32 @@ fn a_reference_to_a_secret_of_the_settings_needs_a_key_for_everything() {
     let (status, problem) = with(&world, text(&writer, "token"), Method::Patch, &path, &change);
     assert_eq!((status, &problem["code"]), (403, &json!("FORBIDDEN")), "{problem}");
 }
+
+#[test]
+fn a_key_that_is_rolled_or_deleted_meanwhile_stays_so() {
+    let rolled = "UPDATE api_key SET previous_hash = hash, hash = 'new', updated_at = updated_at + 1";
+    let cases = [
+        ("DELETE FROM api_key", "SELECT count(*) = 0 FROM api_key"),
+        (rolled, "SELECT hash = 'new' AND name = 'test key' FROM api_key"),
+    ];
+    for (faster, expected) in cases {
+        for (method, roll) in [(Method::Patch, ""), (Method::Post, "/roll")] {
+            let world = World::new();
+            let key = made(&world, &["events:read"], None);
+            world.sql.meanwhile("api_key::find", faster);
+            let body = if roll.is_empty() {
+                json!({"name": "mine"})
+            } else {
+                json!({})
+            };
+
+            let path = format!("{KEYS}/{}{roll}", text(&key, "id"));
+            let (status, problem) = world.api(method, &path, &body);
+
+            assert_eq!((status, &problem["code"]), (409, &json!("CONFLICT")), "{faster} {path}");
+            assert_eq!(world.sql.count(expected), 1, "{faster} {path}");
+            let told = "SELECT count(*) FROM audit WHERE act IN ('key.changed', 'key.rolled')";
+            assert_eq!(world.sql.count(told), 0, "{faster} {path}");
+        }
+    }
+}

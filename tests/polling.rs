@@ -994,7 +994,7 @@ fn a_poll_that_should_have_run_long_ago_is_told_of_once() {
     world.wait(9 * MINUTE);
     run(world.hub().tick());
     assert_eq!(subjects(&world, "hub.poll.overdue"), Vec::<String>::new());
-    assert!(metrics(&world).contains("patchbay_polls_overdue 0\n"));
+    assert!(metrics(&world).contains("patchbay_polls_overdue{service=\"rss-reader\"} 0\n"));
     for _ in 0..3 {
         tick(&world);
     }
@@ -1002,7 +1002,7 @@ fn a_poll_that_should_have_run_long_ago_is_told_of_once() {
     assert_eq!(subjects(&world, "hub.poll.overdue"), [id]);
     let shown = metrics(&world);
     for line in [
-        "patchbay_polls_overdue 1",
+        "patchbay_polls_overdue{service=\"rss-reader\"} 1",
         "patchbay_waiting{kind=\"poll\"} 1",
         "patchbay_oldest_due_seconds{kind=\"poll\"} 720",
     ] {

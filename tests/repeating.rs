@@ -101,6 +101,108 @@ fn an_event_that_could_not_be_dispatched_is_revived() {
 }
 
 #[test]
+fn an_event_that_could_not_be_dispatched_is_sent_to_the_one_that_was_named() {
+    let world = ready();
+    let other = destination(&world, OTHER, "subscriber", &[]);
+    let event = accepted(&world, "d-1");
+    world.queue.waiting.borrow_mut().clear();
+    for _ in 0..2 {
+        world.sql.write("UPDATE event SET state = 'failed', tries = 20");
+        let path = format!("/api/v1/events/{event}/replay");
+        assert_eq!(post(&world, &path, &json!({"destination_id": other})).0, 202);
+    }
+    world.work();
+
+    assert_eq!((world.net.to(SUBSCRIBER).len(), world.net.to(OTHER).len()), (0, 1));
+    let first = &world.net.to(OTHER)[0];
+    assert_eq!(first.headers.get("webhook-replay"), None, "nobody has seen it");
+    post(&world, &format!("/api/v1/events/{event}/replay"), &json!({}));
+    world.work();
+    let again = &world.net.to(OTHER)[1];
+    assert_eq!(again.headers.get("webhook-replay"), Some("true"));
+}
+
+#[test]
+fn a_replay_that_nobody_would_get_is_refused() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    world.work();
+    let gone = destination(&world, OTHER, "subscriber", &[]);
+    world.api(Method::Delete, &format!("/api/v1/destinations/{gone}"), &Value::Null);
+    let make = |more: &Value| {
+        let mut body = json!({"name": "d", "url": OTHER, "event_types": ["*"]});
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let (status, made) = world.api(Method::Post, "/api/v1/destinations", &body);
+        assert_eq!(status, 201, "{made}");
+        made["id"].clone()
+    };
+    // What is named; the status for one event, and for many.
+    let cases = [
+        (json!("dst_1"), 400, 400),
+        (json!(gone), 400, 400),
+        (make(&json!({"enabled": false})), 409, 409),
+        (make(&json!({"owner": "team-a"})), 400, 202),
+        (make(&json!({"event_types": ["stripe.*"]})), 400, 202),
+        (make(&json!({})), 202, 202),
+    ];
+    for (id, one, many) in cases {
+        let path = format!("/api/v1/events/{event}/replay");
+        let (status, problem) = post(&world, &path, &json!({"destination_id": id}));
+        assert_eq!(status, one, "{id}: {problem}");
+        let filter = json!({"filter": {"destination_id": id}});
+        let (status, problem) = post(&world, "/api/v1/events/replay", &filter);
+        assert_eq!(status, many, "{id}: {problem}");
+        world.work();
+    }
+    assert_eq!(world.net.to(OTHER).len(), 2, "to the last one alone, by either way");
+}
+
+#[test]
+fn what_was_refused_is_not_in_the_audit_log() {
+    let world = ready();
+    let event = accepted(&world, "d-1");
+    let told = |act: &str| {
+        let sql = format!("SELECT count(*) FROM audit WHERE act = '{act}'");
+        world.sql.count(&sql)
+    };
+    let path = format!("/api/v1/events/{event}");
+    assert_eq!(post(&world, &format!("{path}/replay"), &json!({})).0, 409, "it is due");
+    assert_eq!(told("event.replayed"), 0);
+    world.work();
+    let (_, list) = world.api(Method::Get, "/api/v1/deliveries", &Value::Null);
+    let delivery = list["data"][0]["id"].as_str().unwrap();
+    let retry = format!("/api/v1/deliveries/{delivery}/retry");
+    assert_eq!(post(&world, &retry, &Value::Null).0, 409, "it arrived");
+    assert_eq!(told("delivery.retried"), 0);
+    let (_, job) = post(&world, "/api/v1/events/replay", &json!({"filter": {}}));
+    world.work();
+    let cancel = format!("/api/v1/replays/{}/cancel", job["id"].as_str().unwrap());
+    assert_eq!(post(&world, &cancel, &Value::Null).0, 409, "it is done");
+    assert_eq!(told("replay.cancelled"), 0);
+    let hold = |hold: bool| world.api(Method::Patch, &path, &json!({"hold": hold})).0;
+    assert_eq!(hold(true), 200);
+    world.sql.write("UPDATE event SET state = 'purged'");
+    assert_eq!(hold(true), 409);
+    assert_eq!(told("event.held"), 1, "what was done is there");
+    let made = connection(&world, "github", json!({"webhook_secret": SECRET}));
+    let id = made.rsplit('/').next().unwrap();
+    let faster = "UPDATE connection SET version = version + 1";
+    for (meanwhile, status, entries) in [(Some(faster), 409, 0), (None, 200, 1)] {
+        if let Some(sql) = meanwhile {
+            // It is read twice: to see whose it is, and to change it.
+            world.sql.meanwhile("connection::find", "UPDATE meta SET value = value");
+            world.sql.meanwhile("connection::find", sql);
+        }
+        let path = format!("/api/v1/connections/{id}");
+        let (found, _) = world.api(Method::Patch, &path, &json!({"name": "new"}));
+        assert_eq!((found, told("connection.changed")), (status, entries));
+        world.sql.write("UPDATE connection SET version = 1");
+    }
+}
+
+#[test]
 fn many_are_planned_replayed_and_counted() {
     let world = ready();
     for n in 0..130 {
@@ -269,6 +371,37 @@ fn a_purge_that_died_between_is_finished_by_the_next() {
 }
 
 #[test]
+fn what_somebody_asks_for_while_it_is_purged_stays() {
+    for large in [false, true] {
+        let world = ready();
+        world.net.once(SUBSCRIBER, |_| {
+            Ok(Response {
+                headers: patchbay::http::Headers::from_pairs([("webhook-delivery", "abort-message")]),
+                ..Response::empty(500)
+            })
+        });
+        let payload = if large { vec![b' '; 1_200_000] } else { b"{}".to_vec() };
+        let (_, made) = deliver(&world, "d-1", "ping", &payload);
+        destination(&world, OTHER, "subscriber", &[]);
+        world.work();
+        world.wait(31 * DAY);
+        let retried = "UPDATE delivery SET state = 'pending', due_at = 1 WHERE state = 'failed'";
+        world.sql.meanwhile("event::expired_end", retried);
+        run(world.hub().tick());
+        assert_eq!(counts(&world), [1, 2, 0], "large: {large}");
+
+        world.work();
+        run(world.hub().tick());
+        world.work();
+        let sent = world.net.to(SUBSCRIBER);
+        assert_eq!(sent.len(), 2, "it arrives, payload and all");
+        assert_eq!(sent[1].headers.get("webhook-id"), made["id"].as_str());
+        run(world.hub().tick());
+        assert_eq!(counts(&world), [0, 0, 0]);
+    }
+}
+
+#[test]
 fn nothing_is_purged_where_the_setting_is_0() {
     let world = ready();
     world.set("PATCHBAY_EVENT_RETENTION_DAYS", "0");
@@ -428,4 +561,39 @@ fn a_purged_audit_log_still_proves_what_is_left() {
         "{verdict}"
     );
     assert_eq!(world.sql.count("SELECT count(*) FROM audit"), 1);
+}
+
+#[test]
+fn a_purge_while_the_log_is_proved_breaks_nothing() {
+    let world = ready();
+    for _ in 0..4 {
+        destination(&world, SUBSCRIBER, "subscriber", &[]);
+    }
+    world.wait(3 * MINUTE);
+    run(world.hub().tick());
+    let first = "(SELECT min(id) FROM audit)";
+    // Between the two would be: the log's beginning as it was, and its rows as they are.
+    world
+        .sql
+        .meanwhile("audit::anchor", &format!("DELETE FROM audit WHERE id = {first}"));
+    let (_, verdict) = world.api(Method::Get, "/api/v1/audit/verify", &Value::Null);
+    assert_eq!((&verdict["valid"], &verdict["verified"]), (&json!(true), &json!(5)));
+
+    let gone = {
+        let (_, page) = world.api(Method::Get, "/api/v1/audit?limit=200", &Value::Null);
+        page["data"].as_array().unwrap().last().unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    world.sql.write(&format!(
+        "INSERT INTO meta (key, value) SELECT 'audit_anchor', seal FROM audit WHERE id = {first}"
+    ));
+    world.sql.write(&format!("DELETE FROM audit WHERE id = {first}"));
+    let verdict = run(world.hub().verify_audit(Some(&gone))).unwrap();
+    assert_eq!(
+        (verdict.broken, verdict.verified),
+        (None, 4),
+        "it went on behind a row that is gone"
+    );
 }

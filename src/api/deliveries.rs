@@ -60,7 +60,7 @@ pub async fn retry(call: &Call<'_>) -> Result<Response> {
         owner: call.owner(),
         detail: &json!({"event_id": found.event_id, "destination_id": found.destination_id}),
     };
-    let done = audit::append(ports.host, done);
+    let done = audit::append_if_changed(ports.host, done);
     if !delivery::retry(ports, id, ports.host.now(), done).await? {
         return Err(crate::Error::Conflict(match found.state.as_str() {
             "delivered" => "it was delivered".into(),

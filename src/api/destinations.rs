@@ -104,13 +104,14 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
             retry: new.retry,
         },
         failing_since: None,
+        failed_at: None,
         created_at: now,
         updated_at: now,
     };
-    check(call, &destination).await?;
+    check(call, &destination, true).await?;
     let secret = give_secret(call, &mut destination)?;
     let done = record(call, &destination, "destination.created");
-    destination::save(ports, &destination, done).await?;
+    destination::insert(ports, &destination, done).await?;
     let mut shown = show_destination(&destination);
     if let (Value::Object(members), Some(secret)) = (&mut shown, secret) {
         members.insert("secret".into(), json!(secret.expose()));
@@ -136,6 +137,10 @@ pub async fn show(call: &Call<'_>) -> Result<Response> {
 pub async fn change(call: &Call<'_>) -> Result<Response> {
     let change: Change = json_body(call).await?;
     let mut destination = find(call).await?;
+    let before = destination.updated_at;
+    let was_on = destination.enabled;
+    let new_target = change.target.is_some();
+    let anew = change.enabled.is_some();
     destination.name = change.name.unwrap_or(destination.name);
     destination.event_types = change.event_types.unwrap_or(destination.event_types);
     destination.role = change.role.unwrap_or(destination.role);
@@ -158,11 +163,15 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
     settings.payload = change.payload.unwrap_or(settings.payload.take());
     settings.ordering = change.ordering.unwrap_or(settings.ordering.take());
     settings.retry = change.retry.unwrap_or(settings.retry.take());
-    destination.updated_at = call.hub.ports.host.now();
-    check(call, &destination).await?;
+    let ports = &call.hub.ports;
+    destination.updated_at = ports.host.now().max(before + 1);
+    check(call, &destination, new_target || (destination.enabled && !was_on)).await?;
     let secret = give_secret(call, &mut destination)?;
     let done = record(call, &destination, "destination.changed");
-    destination::save(&call.hub.ports, &destination, done).await?;
+    if !destination::change(ports, &destination, before, anew, done).await? {
+        let message = "the destination was changed or removed at the same moment; read it and try again";
+        return Err(Error::Conflict(message.into()));
+    }
     let mut shown = show_destination(&destination);
     if let (Value::Object(members), Some(secret)) = (&mut shown, secret) {
         members.insert("secret".into(), json!(secret.expose()));
@@ -206,10 +215,12 @@ fn record(call: &Call<'_>, destination: &Destination, act: &str) -> Stmt {
         owner: destination.owner.as_deref(),
         detail: &detail,
     };
-    audit::append(call.hub.ports.host, done)
+    audit::append_if_changed(call.hub.ports.host, done)
 }
 
-async fn check(call: &Call<'_>, destination: &Destination) -> Result<()> {
+/// Checks what a destination is to be. Its target is looked up where it `begins`: what was sound when it was made may be
+/// gone by now, and must not keep anybody from switching the destination off.
+async fn check(call: &Call<'_>, destination: &Destination, begins: bool) -> Result<()> {
     check_text("/name", &destination.name)?;
     if let Some(owner) = &destination.owner {
         check_text("/owner", owner)?;
@@ -225,7 +236,13 @@ async fn check(call: &Call<'_>, destination: &Destination) -> Result<()> {
     }
     check_settings(destination)?;
     match &destination.settings.target {
-        Some(target) => check_target(call, destination, target).await,
+        Some(target) => {
+            check_alone(call, destination, target, begins)?;
+            match begins {
+                true => check_action(call, destination, target).await,
+                false => Ok(()),
+            }
+        }
         None => {
             egress::origin(&destination.url).map_err(|e| Error::invalid("/url", e.to_string()))?;
             egress::check_public(&destination.url, settings::allow_private_network(call.hub.ports.host)).map(|_| ())
@@ -256,14 +273,10 @@ fn check_settings(destination: &Destination) -> Result<()> {
     view::check(destination)
 }
 
-/// An action must be one that this caller's connection has.
-async fn check_target(call: &Call<'_>, destination: &Destination, target: &Target) -> Result<()> {
-    let Target::Action {
-        connection_id,
-        action,
-        inputs,
-    } = target;
-    if !call.principal.acts {
+/// What acts needs a caller who may, where it begins and as long as it is on; and nothing stands beside an action.
+fn check_alone(call: &Call<'_>, destination: &Destination, target: &Target, begins: bool) -> Result<()> {
+    let Target::Action { inputs, .. } = target;
+    if (begins || destination.enabled) && !call.principal.acts {
         return Err(Error::Forbidden(
             "an action as a destination needs a key with the scope `actions:execute` too".into(),
         ));
@@ -277,6 +290,14 @@ async fn check_target(call: &Call<'_>, destination: &Destination, target: &Targe
     if !inputs.is_object() && !inputs.is_null() {
         return Err(Error::invalid("/target/inputs", "must be an object"));
     }
+    Ok(())
+}
+
+/// An action must be one that this caller's connection has.
+async fn check_action(call: &Call<'_>, destination: &Destination, target: &Target) -> Result<()> {
+    let Target::Action {
+        connection_id, action, ..
+    } = target;
     let connection = match id::is(Kind::Connection, connection_id) {
         true => connection::find(&call.hub.ports, connection_id).await?,
         false => None,

@@ -77,7 +77,10 @@ pub async fn change(call: &Call<'_>) -> Result<Response> {
         owner: full.event.owner.as_deref(),
         detail: &json!({}),
     };
-    let statements = vec![event::hold(&full.event.id, hold), audit::append(ports.host, done)];
+    let statements = vec![
+        event::hold(&full.event.id, hold),
+        audit::append_if_changed(ports.host, done),
+    ];
     let changed = ports.sql.batch(statements).await?;
     if changed.first().is_none_or(Vec::is_empty) {
         return Err(Error::Conflict("the event is being purged".into()));

@@ -54,7 +54,7 @@ pub async fn create(call: &Call<'_>) -> Result<Response> {
     made.owner = new.owner;
     made.expires_at = end(call, new.expires_at.as_deref())?;
     check(&made)?;
-    key::save(ports, &made, call.actor(), "key.created").await?;
+    key::insert(ports, &made, call.actor()).await?;
     Ok(Response::json(201, &with_token(&made, &token)))
 }
 
@@ -109,8 +109,13 @@ pub async fn delete(call: &Call<'_>) -> Result<Response> {
 }
 
 async fn save(call: &Call<'_>, mut key: Key, act: &str) -> Result<Key> {
-    key.updated_at = call.hub.ports.host.now();
-    key::save(&call.hub.ports, &key, call.actor(), act).await?;
+    let ports = &call.hub.ports;
+    let before = key.updated_at;
+    key.updated_at = ports.host.now().max(before + 1);
+    if !key::change(ports, &key, before, call.actor(), act).await? {
+        let message = "the key was changed or deleted at the same moment; read it and try again";
+        return Err(Error::Conflict(message.into()));
+    }
     Ok(key)
 }
 

@@ -41,6 +41,7 @@ use principal::{Principal, authenticate};
 use repeat::Asked;
 use route::{Access, Matched, Route};
 use serde_json::json;
+use std::cell::Cell;
 
 /// Answers a request: the reply is complete, problems included, and one log line is written.
 pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response {
@@ -49,8 +50,9 @@ pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response
     let matched = route::find(head.method, &head.path);
     let name = matched.as_ref().ok().map(|m| m.route.name);
     let pattern = matched.as_ref().map_or("-", |m| m.route.pattern);
+    let limited = Cell::new(false);
     let outcome = match &matched {
-        Ok(matched) => respond(ports, head, body, matched, &trace_id).await,
+        Ok(matched) => respond(ports, head, body, matched, &trace_id, &limited).await,
         Err(error) => Err(error.clone()),
     };
     let code = outcome.as_ref().err().map(Error::code);
@@ -59,9 +61,8 @@ pub async fn handle(ports: &Ports<'_>, head: &Head, body: &dyn Body) -> Response
             .host
             .log(&json!({"level": "error", "trace_id": trace_id, "code": code, "message": error.to_string()}));
     }
-    let limited = matches!(outcome, Err(Error::RateLimit { .. }));
     let mut response = outcome.unwrap_or_else(|error| problem::respond(&error, &trace_id));
-    if let Some(matched) = matched.as_ref().ok().filter(|_| limited) {
+    if let Some(matched) = matched.as_ref().ok().filter(|_| limited.get()) {
         limit::describe(matched.route, &mut response);
     }
     finish(&mut response, head, &trace_id);
@@ -91,12 +92,14 @@ struct Call<'a> {
     principal: Principal,
 }
 
+/// `limited` becomes true where it is the hub's own limit that the call met, and not a service's behind it.
 async fn respond(
     ports: &Ports<'_>,
     head: &Head,
     body: &dyn Body,
     matched: &Matched<'_>,
     trace_id: &str,
+    limited: &Cell<bool>,
 ) -> Result<Response> {
     if head.method == Method::Options && matched.route.name != Route::Receive {
         return Ok(options(&matched.allow));
@@ -105,7 +108,8 @@ async fn respond(
         Access::Open => Principal::NOBODY,
         Access::Needs(scope) => authenticate(ports, head, scope).await?,
     };
-    limit::check(ports, matched.route, &principal).await?;
+    let checked = limit::check(ports, matched.route, &principal).await;
+    checked.inspect_err(|_| limited.set(true))?;
     let call = Call {
         hub: Hub::new(*ports),
         head,

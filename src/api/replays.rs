@@ -5,6 +5,7 @@ use super::input::{Query, json_body, missing, ok, optional_json_body, path_id, t
 use crate::error::{Error, Result};
 use crate::http::Response;
 use crate::id::{self, Kind};
+use crate::store::destination::{self, Destination};
 use crate::store::event;
 use crate::store::replay::{self, Job};
 use crate::store::search::Filter;
@@ -32,10 +33,16 @@ struct Many {
 pub async fn one(call: &Call<'_>) -> Result<Response> {
     let id = path_id(call, Kind::Event, "event")?;
     let asked: One = optional_json_body(call).await?;
-    check_destination(asked.destination_id.as_deref(), "/destination_id")?;
     let found = event::find(&call.hub.ports, id).await?;
     let found = found.filter(|f| call.sees(f.event.owner.as_deref()));
     let full = found.ok_or_else(|| missing("event"))?;
+    if let Some(id) = &asked.destination_id {
+        let destination = receiver(call, id, "/destination_id").await?;
+        if !destination.wants(&full.event) {
+            let message = "gets no such events: its owner is another, or none of its `event_types` fits";
+            return Err(Error::invalid("/destination_id", message));
+        }
+    }
     let owner = full.event.owner.as_deref();
     call.hub.replay(id, owner, asked.destination_id, call.actor()).await?;
     Ok(Response::json(202, &json!({"id": id, "status": "pending"})))
@@ -45,6 +52,9 @@ pub async fn one(call: &Call<'_>) -> Result<Response> {
 pub async fn many(call: &Call<'_>) -> Result<Response> {
     let Many { filter, dry_run } = json_body(call).await?;
     check(&filter)?;
+    if let Some(id) = &filter.destination_id {
+        receiver(call, id, "/filter/destination_id").await?;
+    }
     if dry_run {
         let plan = call.hub.plan_replay(&filter, call.owner()).await?;
         return Ok(ok(&json!({
@@ -103,14 +113,23 @@ fn check(filter: &Filter) -> Result<()> {
             "must be `pending`, `delivered`, `failed` or `skipped`",
         ));
     }
-    check_destination(filter.destination_id.as_deref(), "/filter/destination_id")
+    Ok(())
 }
 
-fn check_destination(destination_id: Option<&str>, at: &str) -> Result<()> {
-    if destination_id.is_none_or(|id| id::is(Kind::Destination, id)) {
-        return Ok(());
+/// The destination that a replay is for: one that is there and on, for else nothing would be sent.
+async fn receiver(call: &Call<'_>, id: &str, at: &str) -> Result<Destination> {
+    let found = match id::is(Kind::Destination, id) {
+        true => destination::find(&call.hub.ports, id).await?,
+        false => None,
+    };
+    let destination = found
+        .filter(|d| call.sees(d.owner.as_deref()))
+        .ok_or_else(|| Error::invalid(at, "must be the id of a destination"))?;
+    if !destination.enabled {
+        let message = "the destination is switched off; switch it on, then replay";
+        return Err(Error::Conflict(message.into()));
     }
-    Err(Error::invalid(at, "must be the id of a destination"))
+    Ok(destination)
 }
 
 fn show_job(job: &Job) -> Value {

@@ -14,10 +14,11 @@ use crate::store::delivery::{Attempt, Delivery};
 use crate::store::destination::Destination;
 use crate::time::Timestamp;
 
-/// A destination has 15 s to answer, as Standard Webhooks recommends. A reply over 1 MiB counts as a failure.
+/// A destination has 15 s to answer, as Standard Webhooks recommends. Its status is what counts: of the body no more is
+/// read than is kept.
 const LIMITS: Limits = Limits {
     timeout_ms: 15_000,
-    max_bytes: 1024 * 1024,
+    max_bytes: 4 * KEPT_REPLY,
 };
 
 /// Most characters of a reply that are kept for people to read.
@@ -51,11 +52,11 @@ pub async fn send(
         ms: (now.0 - started.0).max(0),
         status: result.as_ref().ok().map(|r| r.status),
         error: result.as_ref().err().map(ToString::to_string),
-        reply: result.as_ref().ok().filter(|r| !r.is_success()).map(beginning),
+        reply: result.as_ref().ok().map(beginning).filter(|text| !text.is_empty()),
     });
     let own = destination.settings.waits();
     let waits = own.as_deref().unwrap_or(&schedule::WAITS);
-    let next = schedule::next(&result, delivery.attempts.len(), now, jitter(ports), waits);
+    let next = schedule::next(&result, &delivery.attempts, now, jitter(ports), waits);
     let health = match &next {
         Next::Delivered => Health::Works,
         Next::Disable(why) => Health::Disable(why),
@@ -109,7 +110,7 @@ async fn post(
         headers,
         body,
     };
-    Ok(ports.fetch.send(request, LIMITS).await)
+    Ok(ports.fetch.send_for_status(request, LIMITS).await)
 }
 
 fn beginning(reply: &Response) -> String {

@@ -63,7 +63,7 @@ impl Filter {
             }
         }
         let mut left = MAX_CONDITIONS;
-        object(members, at, 0, &mut left)
+        object(members, Level::Root, at, 0, &mut left)
     }
 
     /// Whether the document fits.
@@ -153,8 +153,30 @@ fn pointer(at: &str, name: &str) -> String {
     format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
+/// Whose members an object of conditions names. `$or`, `$and` and `$not` stay on their level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// The document's own.
+    Root,
+    /// Those of its `headers`, whose names have no case (RFC 9110, 5.1) and are stored in lower case.
+    Headers,
+    /// Anything else's.
+    Inside,
+}
+
+impl Level {
+    /// The member's name in the document, and the level of its own members.
+    fn member(self, name: &str) -> (String, Self) {
+        match self {
+            Self::Root if name == "headers" => (name.to_owned(), Self::Headers),
+            Self::Headers => (name.to_ascii_lowercase(), Self::Inside),
+            Self::Root | Self::Inside => (name.to_owned(), Self::Inside),
+        }
+    }
+}
+
 /// The conditions of an object: members and operators may stand side by side.
-fn object(members: &Map<String, Value>, at: &str, depth: usize, left: &mut usize) -> Result<Filter> {
+fn object(members: &Map<String, Value>, level: Level, at: &str, depth: usize, left: &mut usize) -> Result<Filter> {
     if depth > MAX_DEPTH {
         return Err(Error::invalid(at, format!("is nested deeper than {MAX_DEPTH} levels")));
     }
@@ -165,24 +187,22 @@ fn object(members: &Map<String, Value>, at: &str, depth: usize, left: &mut usize
             .checked_sub(1)
             .ok_or_else(|| Error::invalid(&place, format!("is more than {MAX_CONDITIONS} conditions")))?;
         all.push(match name.as_str() {
-            "$and" => Filter::All(list(value, &place, depth, left)?),
-            "$or" => Filter::Any(list(value, &place, depth, left)?),
-            "$not" => Filter::Not(Box::new(condition(value, &place, depth + 1, left)?)),
+            "$and" => Filter::All(list(value, level, &place, depth, left)?),
+            "$or" => Filter::Any(list(value, level, &place, depth, left)?),
+            "$not" => Filter::Not(Box::new(condition(value, level, &place, depth + 1, left)?)),
             operator if operator.starts_with('$') => test(operator, value, &place)?,
-            // Header names have no case (RFC 9110, 5.1); they are stored in lower case.
-            name if at.ends_with("/headers") => Filter::Member(
-                name.to_ascii_lowercase(),
-                Box::new(condition(value, &place, depth + 1, left)?),
-            ),
-            name => Filter::Member(name.to_owned(), Box::new(condition(value, &place, depth + 1, left)?)),
+            name => {
+                let (name, below) = level.member(name);
+                Filter::Member(name, Box::new(condition(value, below, &place, depth + 1, left)?))
+            }
         });
     }
     Ok(Filter::All(all))
 }
 
-fn condition(value: &Value, at: &str, depth: usize, left: &mut usize) -> Result<Filter> {
+fn condition(value: &Value, level: Level, at: &str, depth: usize, left: &mut usize) -> Result<Filter> {
     match value {
-        Value::Object(members) => object(members, at, depth, left),
+        Value::Object(members) => object(members, level, at, depth, left),
         // Every element of a list must be in the document's list.
         Value::Array(items) => items
             .iter()
@@ -193,13 +213,13 @@ fn condition(value: &Value, at: &str, depth: usize, left: &mut usize) -> Result<
     }
 }
 
-fn list(value: &Value, at: &str, depth: usize, left: &mut usize) -> Result<Vec<Filter>> {
+fn list(value: &Value, level: Level, at: &str, depth: usize, left: &mut usize) -> Result<Vec<Filter>> {
     let items = value.as_array().filter(|items| !items.is_empty());
     let items = items.ok_or_else(|| Error::invalid(at, "must be a list of conditions"))?;
     items
         .iter()
         .enumerate()
-        .map(|(index, item)| condition(item, &pointer(at, &index.to_string()), depth + 1, left))
+        .map(|(index, item)| condition(item, level, &pointer(at, &index.to_string()), depth + 1, left))
         .collect()
 }
 
@@ -255,6 +275,7 @@ mod tests {
                 "id": 7, "amount": 12.5, "name": "Ärmel", "note": null, "tags": ["red", "new"], "paid": true,
                 "lines": [{"sku": "a", "n": 1}, {"sku": "b", "n": 3}],
                 "customer": {"email": "a@example.com"},
+                "headers": {"Content-Type": "text/plain"},
             },
         })
     }
@@ -303,6 +324,12 @@ mod tests {
                 json!({"$or": [{"body": {"id": 1}}, {"headers": {"X-Kind": "order"}}]}),
                 true,
             ),
+            (json!({"headers": {"X-KIND": {"$in": ["order"]}}}), true),
+            (json!({"headers": {"$or": [{"X-Kind": "order"}]}}), true),
+            (json!({"headers": {"$not": {"$and": [{"X-Kind": "order"}]}}}), false),
+            (json!({"$and": [{"$or": [{"headers": {"X-Kind": "other"}}]}]}), false),
+            (json!({"body": {"headers": {"Content-Type": "text/plain"}}}), true),
+            (json!({"body": {"headers": {"content-type": "text/plain"}}}), false),
             (json!({"$and": [{"body": {"id": 7}}, {"body": {"id": 8}}]}), false),
             (json!({"$not": {"body": {"id": 8}}}), true),
             (json!({"body": {"id": {"$or": [{"$lt": 3}, {"$gt": 6}]}}}), true),

@@ -2,6 +2,8 @@
 
 use crate::http::Response;
 use crate::ports::FetchError;
+use crate::store::delivery::Attempt;
+use crate::store::destination::{Destination, NOTED};
 use crate::time::{DAY, HOUR, MINUTE, SECOND, Timestamp, retry_after};
 
 /// Standard Webhooks' schedule: waits between tries, in milliseconds.
@@ -20,6 +22,9 @@ pub const WAITS: [i64; 9] = [
 /// Longest wait that a destination can ask for with `Retry-After`.
 const MAX_WAIT: i64 = DAY;
 
+/// Tries that a destination can have before their time, by asking for less than the schedule's wait.
+const EARLY: usize = 10;
+
 /// Why a message is given up that its destination refused.
 pub const REFUSED: &str = "the destination refused this message for good";
 
@@ -36,8 +41,17 @@ pub enum Next {
     Disable(&'static str),
 }
 
-/// Judges try number `tries` (from 1). `jitter` in 0..=1 adds up to a tenth to the scheduled waits.
-pub fn next(result: &Result<Response, FetchError>, tries: usize, now: Timestamp, jitter: f64, waits: &[i64]) -> Next {
+/// Judges the last of the `attempts`. `jitter` in 0..=1 adds up to a tenth to the scheduled waits.
+///
+/// `Retry-After` is obeyed, but one that asks for less than the schedule's wait does not use that wait up: a delivery is
+/// given up when all waits of the schedule have passed, whatever a proxy says meanwhile.
+pub fn next(
+    result: &Result<Response, FetchError>,
+    attempts: &[Attempt],
+    now: Timestamp,
+    jitter: f64,
+    waits: &[i64],
+) -> Next {
     let mut asked = None;
     if let Ok(reply) = result {
         if reply.is_success() {
@@ -52,18 +66,51 @@ pub fn next(result: &Result<Response, FetchError>, tries: usize, now: Timestamp,
         }
         asked = reply.headers.get("retry-after").and_then(|v| retry_after(v, now));
     }
-    let Some(usual) = tries.checked_sub(1).and_then(|at| waits.get(at)) else {
+    let (passed, early) = passed(attempts, waits);
+    let Some(usual) = waits.get(passed) else {
         return Next::GiveUp("every try failed");
     };
-    if let Some(asked) = asked {
-        return Next::Again(asked.min(MAX_WAIT));
+    match asked.map(|wait| wait.clamp(SECOND, MAX_WAIT)) {
+        Some(wait) if wait >= *usual || early < EARLY => Next::Again(wait),
+        _ => Next::Again(spread(*usual, jitter)),
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "a day in milliseconds fits"
-    )]
-    Next::Again((*usual as f64 * (1.0 + 0.1 * jitter.clamp(0.0, 1.0))) as i64)
+}
+
+/// Since when a destination has failed throughout that failed at `now`: only as long as it was tried all the while. After
+/// a pause longer than any wait between its tries nobody knows how it was meanwhile, and it begins to fail now.
+pub fn failing_since(destination: &Destination, now: Timestamp) -> Timestamp {
+    let own = destination.settings.waits();
+    let longest = own.as_deref().unwrap_or(&WAITS).iter().copied().max();
+    let longest = longest.unwrap_or(0).max(MAX_WAIT);
+    let pause = longest + longest / 10 + 2 * NOTED;
+    match (destination.failing_since, destination.failed_at) {
+        (Some(since), Some(last)) if now.0 - last.0 <= pause => since,
+        // Noted by a version that did not know when it failed last.
+        (Some(since), None) => since,
+        _ => now,
+    }
+}
+
+/// How many waits of the schedule lie between the attempts, and how many attempts came before their wait was over.
+fn passed(attempts: &[Attempt], waits: &[i64]) -> (usize, usize) {
+    let (mut passed, mut early) = (0, 0);
+    for (before, after) in attempts.iter().zip(attempts.iter().skip(1)) {
+        let waited = after.at.0 - before.at.0 - before.ms;
+        match waits.get(passed) {
+            Some(usual) if waited < *usual => early += 1,
+            _ => passed += 1,
+        }
+    }
+    (passed, early)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "a day in milliseconds fits"
+)]
+fn spread(wait: i64, jitter: f64) -> i64 {
+    (wait as f64 * (1.0 + 0.1 * jitter.clamp(0.0, 1.0))) as i64
 }
 
 #[cfg(test)]
@@ -77,6 +124,83 @@ mod tests {
             headers: Headers::from_pairs(headers.iter().copied()),
             body: Vec::new(),
         })
+    }
+
+    fn attempt(at: i64) -> Attempt {
+        Attempt {
+            at: Timestamp(at),
+            ms: 0,
+            status: None,
+            error: None,
+            reply: None,
+        }
+    }
+
+    /// So many attempts, each when the schedule says.
+    fn tried(tries: usize, waits: &[i64]) -> Vec<Attempt> {
+        let at = |n: usize| attempt(waits.iter().take(n).sum());
+        (0..tries).map(at).collect()
+    }
+
+    /// A delivery from its first try to its end: tries, milliseconds, and how it ended.
+    fn delivery(waits: &[i64], answer: impl Fn(usize) -> Result<Response, FetchError>) -> (usize, i64, Next) {
+        let mut attempts = vec![attempt(0)];
+        let mut now = 0;
+        loop {
+            match next(&answer(attempts.len()), &attempts, Timestamp(now), 0.0, waits) {
+                Next::Again(wait) => now += wait,
+                end => return (attempts.len(), now, end),
+            }
+            attempts.push(attempt(now));
+        }
+    }
+
+    #[test]
+    fn no_retry_after_makes_a_delivery_end_before_its_time() {
+        let whole: i64 = WAITS.iter().sum();
+        let gone = Next::GiveUp("every try failed");
+        let past = "Thu, 01 Jan 1970 00:00:00 GMT";
+        // What each reply asks for, tries, the least and the most time.
+        let cases = [
+            (None, 10, whole, whole),
+            (Some("1"), 20, whole, whole + 10 * SECOND),
+            (Some("0"), 20, whole, whole + 10 * SECOND),
+            (Some(past), 20, whole, whole + 10 * SECOND),
+            (Some("30"), 20, whole, whole + 11 * 30 * SECOND),
+            (Some("7200"), 20, whole, whole + 13 * 2 * HOUR),
+            (Some("99999999"), 10, 9 * DAY, 9 * DAY),
+            (Some("soon"), 10, whole, whole),
+        ];
+        for (asked, tries, least, most) in cases {
+            let (made, took, end) = delivery(&WAITS, |_| {
+                let header = asked.map(|value| ("retry-after", value));
+                reply(503, header.as_slice())
+            });
+            assert_eq!((made, &end), (tries, &gone), "{asked:?}");
+            assert!((least..=most).contains(&took), "{asked:?}: {took}");
+        }
+        let own = delivery(&[60_000], |_| reply(503, &[("retry-after", "1")]));
+        assert_eq!(own, (12, 70_000, gone.clone()));
+        assert_eq!(delivery(&[], |_| reply(503, &[("retry-after", "1")])), (1, 0, gone));
+    }
+
+    #[test]
+    fn an_outage_that_ends_within_the_schedule_loses_nothing() {
+        let (tries, took, end) = delivery(&WAITS, |tries| match tries {
+            1..=15 => reply(503, &[("retry-after", "1")]),
+            _ => reply(200, &[]),
+        });
+        assert_eq!((tries, end), (16, Next::Delivered));
+        assert!(took > 7 * HOUR, "{took}");
+        let (tries, _, end) = delivery(&WAITS, |tries| match tries {
+            1 | 2 => reply(503, &[("retry-after", "30")]),
+            _ => reply(503, &[("webhook-delivery", "disable"), ("retry-after", "30")]),
+        });
+        assert_eq!(tries, 3);
+        assert_eq!(
+            end,
+            Next::Disable("the destination answered that it wants no more messages")
+        );
     }
 
     #[test]
@@ -115,16 +239,16 @@ mod tests {
         ];
         for (result, tries, expected) in cases {
             assert_eq!(
-                next(&result, tries, Timestamp(0), 0.0, &WAITS),
+                next(&result, &tried(tries, &WAITS), Timestamp(0), 0.0, &WAITS),
                 expected,
                 "{result:?} {tries}"
             );
         }
-        assert_eq!(next(&reply(500, &[]), 1, Timestamp(0), 1.0, &WAITS), again(5_500));
-        assert_eq!(next(&reply(500, &[]), 2, Timestamp(0), 0.0, &[1, 2]), again(2));
-        assert_eq!(
-            next(&reply(500, &[]), 3, Timestamp(0), 0.0, &[1, 2]),
-            Next::GiveUp("every try failed")
-        );
+        let failed = |tries: usize, jitter: f64, waits: &[i64]| {
+            next(&reply(500, &[]), &tried(tries, waits), Timestamp(0), jitter, waits)
+        };
+        assert_eq!(failed(1, 1.0, &WAITS), again(5_500));
+        assert_eq!(failed(2, 0.0, &[1, 2]), again(2));
+        assert_eq!(failed(3, 0.0, &[1, 2]), Next::GiveUp("every try failed"));
     }
 }

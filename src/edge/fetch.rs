@@ -18,19 +18,28 @@ pub struct Outbound;
 #[async_trait(?Send)]
 impl Fetch for Outbound {
     async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
-        // One signal for headers and body: it covers the whole reply.
-        let signal = AbortSignal::timeout_with_u32(limits.timeout_ms);
-        exchange(request, &signal, limits.max_bytes)
-            .await
-            .map_err(|broken| match broken {
-                Broken::TooLarge => FetchError::TooLarge(limits.max_bytes),
-                Broken::Cut(_) if signal.aborted() => FetchError::Timeout,
-                Broken::Cut(message) => FetchError::Network(message),
-            })
+        exchange(request, limits, true).await
+    }
+
+    async fn send_for_status(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        exchange(request, limits, false).await
     }
 }
 
-async fn exchange(request: Request, signal: &AbortSignal, limit: usize) -> Result<Response, Broken> {
+/// One request and its reply; with a `whole` body, or with what of it came within the limits.
+async fn exchange(request: Request, limits: Limits, whole: bool) -> Result<Response, FetchError> {
+    // One signal for headers and body: it covers the whole reply.
+    let signal = AbortSignal::timeout_with_u32(limits.timeout_ms);
+    try_exchange(request, &signal, limits.max_bytes, whole)
+        .await
+        .map_err(|broken| match broken {
+            Broken::TooLarge => FetchError::TooLarge(limits.max_bytes),
+            Broken::Cut(_) if signal.aborted() => FetchError::Timeout,
+            Broken::Cut(message) => FetchError::Network(message),
+        })
+}
+
+async fn try_exchange(request: Request, signal: &AbortSignal, limit: usize, whole: bool) -> Result<Response, Broken> {
     let request = outgoing(request, signal).map_err(Broken::Cut)?;
     let scope: WorkerGlobalScope = js_sys::global().unchecked_into();
     let reply: web_sys::Response = JsFuture::from(scope.fetch_with_request(&request))
@@ -41,18 +50,21 @@ async fn exchange(request: Request, signal: &AbortSignal, limit: usize) -> Resul
     // Of a compressed reply it is the length before the runtime unpacks it: enough to refuse, not to trust.
     let declared = headers.get("content-length").and_then(|v| v.parse::<usize>().ok());
     let body = reply.body();
-    if body.is_some() && declared.is_some_and(|length| length > limit) {
+    if whole && body.is_some() && declared.is_some_and(|length| length > limit) {
         stream::discard(body);
         return Err(Broken::TooLarge);
     }
-    let body = match body {
-        Some(body) => stream::read(&body, declared.unwrap_or(0), limit).await?,
-        None => Vec::new(),
-    };
+    let mut bytes = Vec::with_capacity(declared.unwrap_or(0).min(limit));
+    if let Some(body) = body {
+        let read = stream::read_into(&mut bytes, &body, limit).await;
+        if whole {
+            read?;
+        }
+    }
     Ok(Response {
         status: reply.status(),
         headers,
-        body,
+        body: bytes,
     })
 }
 

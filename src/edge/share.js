@@ -62,7 +62,10 @@ function turn(statement, bytes) {
   });
 }
 
-/** One transaction. If it fails, nothing of it was done, and each tries by itself: one's fault is not the others'. */
+/**
+ * One transaction. If it fails each tries by itself: one's fault is not the others'. It may have been carried out all the
+ * same, if only its reply was lost: whoever hands over a statement must bear that it is run twice.
+ */
 async function together(db, statement, others) {
   if (others.length === 0) return rowsOf(statement);
   let results;

@@ -21,25 +21,32 @@ impl From<JsValue> for Broken {
 
 /// At most `limit` bytes, in one buffer.
 pub async fn read(stream: &ReadableStream, expected: usize, limit: usize) -> Result<Vec<u8>, Broken> {
-    let reader = ReadableStreamDefaultReader::new(stream)?;
     let mut bytes = Vec::with_capacity(expected.min(limit));
+    read_into(&mut bytes, stream, limit).await?;
+    Ok(bytes)
+}
+
+/// Reads up to `limit` bytes. Where that fails `bytes` holds what came until then, and up to the limit.
+pub async fn read_into(bytes: &mut Vec<u8>, stream: &ReadableStream, limit: usize) -> Result<(), Broken> {
+    let reader = ReadableStreamDefaultReader::new(stream)?;
     loop {
         let step = JsFuture::from(reader.read()).await?;
         if js::get(&step, "done").is_truthy() {
-            return Ok(bytes);
+            return Ok(());
         }
         let chunk = js_sys::Uint8Array::new(&js::get(&step, "value"));
         let (start, length) = (bytes.len(), chunk.length() as usize);
-        if start + length > limit {
+        let fits = length.min(limit.saturating_sub(start));
+        bytes.resize(start + fits, 0);
+        if let Some(free) = bytes.get_mut(start..) {
+            chunk.subarray(0, u32::try_from(fits).unwrap_or(u32::MAX)).copy_to(free);
+        }
+        if fits < length {
             // Not awaited: the answer must not wait for the sender.
             spawn_local(async move {
                 let _ = JsFuture::from(reader.cancel()).await;
             });
             return Err(Broken::TooLarge);
-        }
-        bytes.resize(start + length, 0);
-        if let Some(free) = bytes.get_mut(start..) {
-            chunk.copy_to(free);
         }
     }
 }

@@ -257,13 +257,7 @@ impl Hub<'_> {
         let own = destination.settings.waits();
         let waits = own.as_deref().unwrap_or(&schedule::WAITS);
         let next = if error.retryable() {
-            schedule::next(
-                &failed,
-                delivery.attempts.len(),
-                now,
-                action::jitter(&self.ports),
-                waits,
-            )
+            schedule::next(&failed, &delivery.attempts, now, action::jitter(&self.ports), waits)
         } else {
             Next::GiveUp("it could not be prepared; see the attempt's error")
         };
@@ -276,27 +270,30 @@ impl Hub<'_> {
 
     /// What a try says of its destination, as statements; none while it works.
     pub(super) fn health(&self, destination: &Destination, tried: &Tried) -> Vec<Stmt> {
-        let now = self.ports.host.now();
-        let id = destination.id.as_str();
         match (tried.health, destination.failing_since) {
             (Health::Unknown, _) | (Health::Works, None) => Vec::new(),
-            (Health::Works, Some(_)) => vec![destination::recovered(id)],
+            (Health::Works, Some(_)) => vec![destination::recovered(&destination.id)],
             (Health::Disable(why), _) => self.disable(destination, why),
-            (Health::Fails, None) => vec![destination::failing(id, now)],
-            (Health::Fails, Some(since)) if now.0 - since.0 >= destination.settings.patience() => {
-                self.disable(destination, "it failed throughout for days")
-            }
-            (Health::Fails, Some(since)) if now.0 - since.0 >= FAILING => {
-                let data = json!({"destination_id": id, "name": destination.name, "failing_since": since.rfc3339()});
-                vec![self.tell(
-                    destination,
-                    "delivery.failing",
-                    &format!("failing|{id}|{}", since.0),
-                    &data,
-                )]
-            }
-            (Health::Fails, Some(_)) => Vec::new(),
+            (Health::Fails, _) => self.fails(destination),
         }
+    }
+
+    fn fails(&self, destination: &Destination) -> Vec<Stmt> {
+        let now = self.ports.host.now();
+        let since = schedule::failing_since(destination, now);
+        let lasts = now.0 - since.0;
+        if lasts >= destination.settings.patience() {
+            return self.disable(destination, "it failed throughout for days");
+        }
+        let mut statements: Vec<Stmt> = destination::failed(destination, since, now).into_iter().collect();
+        if lasts >= FAILING {
+            let id = &destination.id;
+            let data = json!({"destination_id": id, "name": destination.name, "failing_since": since.rfc3339()});
+            let once = format!("failing|{id}|{}", since.0);
+            let told = announcement(destination, "delivery.failing", &once, &data);
+            statements.push(event::announce(self.ports.host, &told));
+        }
+        statements
     }
 
     fn disable(&self, destination: &Destination, why: &str) -> Vec<Stmt> {
@@ -312,22 +309,13 @@ impl Hub<'_> {
         };
         // One that was switched on again and fails anew is told of anew.
         let once = format!("disabled|{id}|{}", destination.updated_at.0);
+        let told = announcement(destination, "destination.disabled", &once, &data);
+        // Each only if the one before it did something: of two tries at once one switches off, and tells of it.
         vec![
-            destination::disable(id, why, now),
-            self.tell(destination, "destination.disabled", &once, &data),
-            audit::append(self.ports.host, done),
+            destination::disable(destination, why, now),
+            audit::append_if_changed(self.ports.host, done),
+            event::announce_if_changed(self.ports.host, &told),
         ]
-    }
-
-    fn tell(&self, destination: &Destination, kind: &str, once: &str, data: &Value) -> Stmt {
-        let announcement = Announcement {
-            kind,
-            subject: &destination.id,
-            owner: destination.owner.as_deref(),
-            once,
-            data,
-        };
-        event::announce(self.ports.host, &announcement)
     }
 
     /// A new delivery of an opened event. None: the destination's filter keeps it out.
@@ -357,7 +345,7 @@ impl Hub<'_> {
             attempts: Vec::new(),
             note: None,
             due_at: Some(now),
-            replay: opened.replay.is_some(),
+            replay: opened.replay.as_ref().is_some_and(|replay| !replay.first),
             order_key,
             created_at: now,
             updated_at: now,
@@ -371,6 +359,17 @@ impl Hub<'_> {
             "destination_id": delivery.destination_id, "delivery_status": delivery.state,
             "tries": delivery.attempts.len(), "status": last.and_then(|a| a.status), "ms": last.map(|a| a.ms),
         }));
+    }
+}
+
+/// What the others are told of a destination.
+fn announcement<'a>(destination: &'a Destination, kind: &'a str, once: &'a str, data: &'a Value) -> Announcement<'a> {
+    Announcement {
+        kind,
+        subject: &destination.id,
+        owner: destination.owner.as_deref(),
+        once,
+        data,
     }
 }
 

@@ -25,14 +25,13 @@ impl Hub<'_> {
         if let Some(text) = self.ports.cache.get(KEY, now) {
             return Ok(text.expose().to_owned());
         }
-        let event = id::first_at(Kind::Event, now + -RECENT);
-        let delivery = id::first_at(Kind::Delivery, now + -RECENT);
+        let since = now + -RECENT;
         let mut statements = metrics::waiting().to_vec();
         statements.push(metrics::polls(now));
+        statements.extend(metrics::undelivered());
         statements.extend([
-            metrics::accepted(&event),
-            metrics::deliveries(&delivery),
-            metrics::latencies(&delivery),
+            metrics::accepted(&id::first_at(Kind::Event, since)),
+            metrics::ended(&id::first_at(Kind::Delivery, since + -metrics::LATE), since),
             metrics::destinations(),
             metrics::budget(now),
         ]);
@@ -41,23 +40,31 @@ impl Hub<'_> {
         let mut text = Text::default();
         let kinds = ["event", "delivery", "run", "poll"].map(|kind| (kind, next()));
         text.waiting(&kinds, now);
+        text.undelivered(&["event", "delivery"].map(|kind| (kind, next())), now);
         let [.., (_, polls)] = &kinds;
-        text.single(
+        text.by(
             "patchbay_polls_overdue",
             "Polls that are late by more than two intervals, and by more than ten minutes; of the longest due 1000.",
-            polls,
+            &["service"],
             "overdue",
+            polls,
         );
-        text.recent(
+        text.by(
             "patchbay_recent_events",
-            "Events accepted in the last five minutes.",
-            "service",
+            "Events accepted in the last five minutes. Counted among the last 1000.",
+            &["service"],
             "events",
             &next(),
         );
-        let what = "Deliveries made in the last five minutes, by where they stand.";
-        text.recent("patchbay_recent_deliveries", what, "state", "deliveries", &next());
-        text.histogram(&next());
+        let ended = next();
+        text.by(
+            "patchbay_recent_deliveries",
+            "Deliveries that ended in the last five minutes, by how. Counted among the last 1000 or 2000.",
+            &["service", "state"],
+            "deliveries",
+            &ended,
+        );
+        text.histogram(&ended);
         text.singles(&next(), &next());
         text.isolate(self.ports.tally.all());
         self.ports.cache.put(KEY, Secret::new(&text.0), now + KEPT);
@@ -87,41 +94,53 @@ impl Text {
         let name = "patchbay_waiting";
         self.head(name, "gauge", "Rows that wait to be worked on, counted up to 1000.");
         for (kind, rows) in kinds {
-            self.line(name, &[("kind", kind)], number(rows.first(), "waiting"));
+            let waiting = rows.iter().map(|row| number(Some(row), "waiting")).sum();
+            self.line(name, &[("kind", kind)], waiting);
         }
         let name = "patchbay_oldest_due_seconds";
-        self.head(
-            name,
-            "gauge",
-            "How long the oldest of them has been due; 0 where nothing is.",
-        );
+        let help = "How long the oldest of them has been due; 0 where nothing is.";
+        self.ages(name, help, kinds, now);
+    }
+
+    fn undelivered(&mut self, kinds: &[(&str, Rows)], now: Timestamp) {
+        let name = "patchbay_oldest_undelivered_seconds";
+        let help = "How long ago the oldest event was accepted that waits for its first dispatch, and the oldest delivery made that has not arrived, due or not; 0 where there is none.";
+        self.ages(name, help, kinds, now);
+    }
+
+    fn ages(&mut self, name: &str, help: &str, kinds: &[(&str, Rows)], now: Timestamp) {
+        self.head(name, "gauge", help);
         for (kind, rows) in kinds {
-            let since = rows.first().and_then(|row| row.get("since")?.as_i64());
-            let late = since.map_or(0, |since| (now.0 - since).max(0) / SECOND);
-            self.line(name, &[("kind", kind)], late);
+            let since = rows.iter().filter_map(|row| row.get("since")?.as_i64()).min();
+            let age = since.map_or(0, |since| (now.0 - since).max(0) / SECOND);
+            self.line(name, &[("kind", kind)], age);
         }
     }
 
-    fn recent(&mut self, name: &str, help: &str, label: &str, column: &str, rows: &Rows) {
-        self.head(name, "gauge", &format!("{help} Counted among the last 1000."));
+    /// One sample for each row, with these columns as labels.
+    fn by(&mut self, name: &str, help: &str, labels: &[&str], column: &str, rows: &Rows) {
+        self.head(name, "gauge", help);
         for row in rows {
-            let text = row.get(label).and_then(Value::as_str).unwrap_or_default();
-            self.line(name, &[(label, text)], number(Some(row), column));
+            let labels: Vec<(&str, &str)> = labels.iter().map(|label| (*label, text_of(row, label))).collect();
+            self.line(name, &labels, number(Some(row), column));
         }
     }
 
     fn histogram(&mut self, rows: &Rows) {
         let name = "patchbay_recent_delivery_milliseconds";
-        let help = "From acceptance to arrival, of the last 1000 deliveries of five minutes; it starts anew, so take no rate of it.";
+        let help = "From acceptance to arrival, of the deliveries that arrived in the last five minutes; it starts anew, so take no rate of it.";
         self.head(name, "histogram", help);
-        let times: Vec<i64> = rows.iter().map(|row| number(Some(row), "ms").max(0)).collect();
-        let within = |most: i64| i64::try_from(times.iter().filter(|ms| **ms <= most).count()).unwrap_or(0);
-        for most in BUCKETS {
-            self.line(&format!("{name}_bucket"), &[("le", &most.to_string())], within(most));
+        for row in rows.iter().filter(|row| number(Some(row), "timed") > 0) {
+            let service = ("service", text_of(row, "service"));
+            let within: Vec<i64> = serde_json::from_str(text_of(row, "within")).unwrap_or_default();
+            for (most, count) in BUCKETS.iter().zip(within) {
+                self.line(&format!("{name}_bucket"), &[service, ("le", &most.to_string())], count);
+            }
+            let all = number(Some(row), "timed");
+            self.line(&format!("{name}_bucket"), &[service, ("le", "+Inf")], all);
+            self.line(&format!("{name}_sum"), &[service], number(Some(row), "ms"));
+            self.line(&format!("{name}_count"), &[service], all);
         }
-        self.line(&format!("{name}_bucket"), &[("le", "+Inf")], within(i64::MAX));
-        self.line(&format!("{name}_sum"), &[], times.iter().sum());
-        self.line(&format!("{name}_count"), &[], within(i64::MAX));
     }
 
     fn singles(&mut self, destinations: &Rows, budget: &Rows) {
@@ -164,7 +183,10 @@ impl Text {
     /// Counters of this isolate alone: another scrape may meet another isolate.
     fn isolate(&mut self, counters: Vec<(&'static str, String, u64)>) {
         const SHOWN: [(&str, &str); 6] = [
-            ("rejected", "Deliveries refused, by cause; this isolate alone."),
+            (
+                "rejected",
+                "Deliveries refused, by cause and service; this isolate alone.",
+            ),
             (
                 "throttled",
                 "Deliveries refused by the platform's rate limiter, by service; this isolate alone.",
@@ -190,7 +212,11 @@ impl Text {
             let full = format!("patchbay_isolate_{name}_total");
             self.head(&full, "counter", help);
             for (_, label, value) in counters.iter().filter(|(n, _, _)| *n == name) {
-                self.line(&full, &[("of", label)], i64::try_from(*value).unwrap_or(i64::MAX));
+                let value = i64::try_from(*value).unwrap_or(i64::MAX);
+                match label.split_once('|') {
+                    Some((of, service)) => self.line(&full, &[("of", of), ("service", service)], value),
+                    None => self.line(&full, &[("of", label)], value),
+                }
             }
         }
     }
@@ -198,4 +224,8 @@ impl Text {
 
 fn number(row: Option<&Value>, column: &str) -> i64 {
     row.and_then(|row| row.get(column)?.as_i64()).unwrap_or(0)
+}
+
+fn text_of<'r>(row: &'r Value, column: &str) -> &'r str {
+    row.get(column).and_then(Value::as_str).unwrap_or_default()
 }

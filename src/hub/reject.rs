@@ -94,7 +94,9 @@ impl Hub<'_> {
         why: &Rejection,
         trace_id: &str,
     ) {
-        self.ports.tally.add("rejected", why.cause(), 1);
+        self.ports
+            .tally
+            .add("rejected", &format!("{}|{service}", why.cause()), 1);
         let sampled = !why.is_our_fault() && self.wants_sample(service, why);
         self.ports.host.log(&json!({
             "level": "warn", "job": "reject", "trace_id": trace_id, "service": service,

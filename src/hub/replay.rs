@@ -34,8 +34,8 @@ impl Hub<'_> {
     pub async fn replay(&self, event_id: &str, owner: Option<&str>, only: Option<String>, actor: &str) -> Result<()> {
         let now = self.ports.host.now();
         let replay = Replay {
-            job: None,
             destination_id: only,
+            ..Replay::default()
         };
         let done = audit::Entry {
             actor,
@@ -46,7 +46,7 @@ impl Hub<'_> {
         };
         let statements = vec![
             event::revive(&[event_id.to_owned()], &replay, None, now),
-            audit::append(self.ports.host, done),
+            audit::append_if_changed(self.ports.host, done),
         ];
         let revived = self.ports.sql.batch(statements).await?;
         if revived.first().is_none_or(Vec::is_empty) {
@@ -121,7 +121,7 @@ impl Hub<'_> {
         };
         let statements = vec![
             replay::cancel(&job.id, self.ports.host.now()),
-            audit::append(self.ports.host, done),
+            audit::append_if_changed(self.ports.host, done),
         ];
         let ended = self.ports.sql.batch(statements).await?;
         Ok(ended.first().is_some_and(|rows| !rows.is_empty()))

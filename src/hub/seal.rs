@@ -65,12 +65,14 @@ impl Hub<'_> {
 
     /// Proves the chain behind the row `after`, or from its beginning; as many rows as one request can read.
     pub async fn verify_audit(&self, after: Option<&str>) -> Result<Verdict> {
-        let mut previous = match after {
-            Some(id) => audit::find(&self.ports, id).await?.and_then(|row| row.seal),
-            None => text(self.ports.sql.batch(vec![audit::anchor()]).await?.first()),
-        }
-        .unwrap_or_default();
+        let (mut begins, mut rows) = self.chain(after).await?;
         let mut at = after.unwrap_or_default().to_owned();
+        if begins.is_none() && after.is_some() {
+            // The row was purged since somebody noted it: what is left begins behind it.
+            (begins, rows) = self.chain(None).await?;
+            at.clear();
+        }
+        let mut previous = begins.unwrap_or_default();
         let mut verdict = Verdict {
             verified: 0,
             broken: None,
@@ -78,10 +80,12 @@ impl Hub<'_> {
             unsealed: Vec::new(),
             next: None,
         };
-        for _ in 0..STATEMENTS {
-            let rows: Vec<Row> = self.ports.sql.rows(audit::behind(&at, "~", BATCH)).await?;
+        for part in 0..STATEMENTS {
+            if part > 0 {
+                rows = self.ports.sql.rows(audit::behind(&at, "~", BATCH)).await?;
+            }
             let full = rows.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
-            for row in rows {
+            for row in std::mem::take(&mut rows) {
                 at.clone_from(&row.id);
                 if !verdict.take(&row, &mut previous) {
                     return Ok(verdict);
@@ -94,6 +98,16 @@ impl Hub<'_> {
         // From a row that is sealed: one that is not has no seal to go on behind.
         verdict.next = verdict.head.as_ref().map(|(id, _)| id.clone());
         Ok(verdict)
+    }
+
+    /// The seal that the chain goes on behind, of the row `after` or of the last one that was purged, and the rows behind
+    /// it: both of one moment, for a purge in between would move the beginning.
+    async fn chain(&self, after: Option<&str>) -> Result<(Option<String>, Vec<Row>)> {
+        let begins = after.map_or_else(audit::anchor, audit::seal_of);
+        let rows = audit::behind(after.unwrap_or_default(), "~", BATCH);
+        let found = self.ports.sql.batch(vec![begins, rows]).await?;
+        let rows = found.get(1).into_iter().flatten().cloned().map(read_row);
+        Ok((text(found.first()), rows.collect::<Result<_>>()?))
     }
 }
 

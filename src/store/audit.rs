@@ -45,6 +45,16 @@ INSERT INTO audit (id, at, actor, act, subject, owner, detail) VALUES (?1, ?2, ?
     )
 }
 
+/// As [`append`], if the statement before it in the batch changed a row: what did not happen is not told.
+pub fn append_if_changed(host: &dyn Host, entry: Entry<'_>) -> Stmt {
+    let sql = "-- audit::append_if_changed
+INSERT INTO audit (id, at, actor, act, subject, owner, detail) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
+    Stmt {
+        sql,
+        ..append(host, entry)
+    }
+}
+
 /// A row of the log.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Row {
@@ -140,10 +150,12 @@ pub fn head() -> Stmt {
     Stmt::new(sql, [])
 }
 
-/// One row.
-pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Row>> {
-    let sql = "-- audit::find\nSELECT * FROM audit WHERE id = ?1";
-    ports.sql.first(Stmt::new(sql, [id.into()])).await
+/// The statement that reads the seal of a row; no row if it is not there.
+pub fn seal_of(id: &str) -> Stmt {
+    Stmt::new(
+        "-- audit::seal_of\nSELECT seal AS value FROM audit WHERE id = ?1",
+        [id.into()],
+    )
 }
 
 /// The statement that reads what the chain begins behind: the seal of the last row that was purged.

@@ -226,7 +226,7 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     Stmt::new(sql, params)
 }
 
-/// The audit entry of what was done to a connection.
+/// The audit entry of what the statement before it did to a connection.
 fn record(ports: &Ports<'_>, c: &Connection, actor: &str, act: &str) -> Stmt {
     let detail = json!({"integration": c.integration, "name": c.name});
     let done = audit::Entry {
@@ -236,7 +236,7 @@ fn record(ports: &Ports<'_>, c: &Connection, actor: &str, act: &str) -> Stmt {
         owner: c.owner.as_deref(),
         detail: &detail,
     };
-    audit::append(ports.host, done)
+    audit::append_if_changed(ports.host, done)
 }
 
 /// How long an isolate believes what it read of a connection, in milliseconds.

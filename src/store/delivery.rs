@@ -45,7 +45,7 @@ pub struct Attempt {
     /// What went wrong, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The beginning of a reply that was not a success.
+    /// The beginning of the reply, if it had a body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
 }
@@ -169,7 +169,7 @@ UPDATE delivery SET due_at = ?3 WHERE id = (SELECT id FROM delivery WHERE destin
     Stmt::new(sql, [destination_id.into(), order_key.into(), now.into()])
 }
 
-/// Makes a delivery that did not arrive due now, with `done`, the audit entry of that; whether there was one to make
+/// Makes a delivery that did not arrive due now, with `done`, the audit entry of that if it changes something; whether there was one to make
 /// due.
 pub async fn retry(ports: &Ports<'_>, id: &str, now: Timestamp, done: Stmt) -> Result<bool> {
     let sql = "-- delivery::retry

@@ -4,9 +4,12 @@ use super::event::{Event, OWN_SERVICE};
 use super::{json_text, truth};
 use crate::error::Result;
 use crate::ports::{Param, Ports, Stmt};
-use crate::time::{DAY, SECOND, Timestamp};
+use crate::time::{DAY, HOUR, SECOND, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+/// How often it is written down that a destination fails still, in milliseconds.
+pub const NOTED: i64 = HOUR;
 
 /// What a destination is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,16 @@ pub enum Role {
     Subscriber,
     /// Gets the conversations that matching events open, and answers them.
     Agent,
+}
+
+impl Role {
+    /// The name in the database and in replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscriber => "subscriber",
+            Self::Agent => "agent",
+        }
+    }
 }
 
 /// What a destination is, where it is not a program of the user's.
@@ -115,6 +128,8 @@ pub struct Destination {
     pub settings: Settings,
     /// When the first of the tries failed since when none has succeeded.
     pub failing_since: Option<Timestamp>,
+    /// When the last of them failed, to the hour; none: not known.
+    pub failed_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -178,25 +193,19 @@ SELECT * FROM destination WHERE (?1 IS NULL OR id < ?1) AND (?3 IS NULL OR owner
     ports.sql.rows(Stmt::new(sql, params)).await
 }
 
-const SAVE: &str = "-- destination::save
+const INSERT: &str = "-- destination::insert
 INSERT INTO destination (id, name, url, event_types, role, allowed_actions, owner, enabled, disabled_reason, secret,
-  created_at, updated_at, settings, failing_since)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-ON CONFLICT (id) DO UPDATE SET name = ?2, url = ?3, event_types = ?4, role = ?5, allowed_actions = ?6, owner = ?7,
-  enabled = ?8, disabled_reason = ?9, secret = ?10, updated_at = ?12, settings = ?13, failing_since = ?14";
+  created_at, updated_at, settings)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
-/// Stores a new or changed destination, with `done`, the audit entry of that.
-pub async fn save(ports: &Ports<'_>, d: &Destination, done: Stmt) -> Result<()> {
-    let role = match d.role {
-        Role::Subscriber => "subscriber",
-        Role::Agent => "agent",
-    };
-    let params: [Param; 14] = [
+/// Stores a new destination, with `done`, the audit entry of that.
+pub async fn insert(ports: &Ports<'_>, d: &Destination, done: Stmt) -> Result<()> {
+    let params: [Param; 13] = [
         d.id.as_str().into(),
         d.name.as_str().into(),
         d.url.as_str().into(),
         json!(d.event_types).to_string().into(),
-        role.into(),
+        d.role.as_str().into(),
         json!(d.allowed_actions).to_string().into(),
         d.owner.as_deref().into(),
         d.enabled.into(),
@@ -205,31 +214,69 @@ pub async fn save(ports: &Ports<'_>, d: &Destination, done: Stmt) -> Result<()> 
         d.created_at.into(),
         d.updated_at.into(),
         json!(d.settings).to_string().into(),
-        d.failing_since.into(),
     ];
-    ports.sql.batch(vec![Stmt::new(SAVE, params), done]).await?;
+    ports.sql.batch(vec![Stmt::new(INSERT, params), done]).await?;
     Ok(())
 }
 
-/// The statement that notes that a destination began to fail, if it is not noted yet.
-pub fn failing(id: &str, since: Timestamp) -> Stmt {
-    let sql = "-- destination::failing
-UPDATE destination SET failing_since = ?2 WHERE id = ?1 AND failing_since IS NULL";
-    Stmt::new(sql, [id.into(), since.into()])
+// Tries write `failing_since` and `failed_at` at any time: a change leaves them alone, unless all begins anew.
+const CHANGE: &str = "-- destination::change
+UPDATE destination SET name = ?2, url = ?3, event_types = ?4, role = ?5, allowed_actions = ?6, enabled = ?7,
+  disabled_reason = ?8, secret = ?9, updated_at = ?10, settings = ?11,
+  failing_since = CASE WHEN ?12 THEN NULL ELSE failing_since END, failed_at = CASE WHEN ?12 THEN NULL ELSE failed_at END
+WHERE id = ?1 AND updated_at = ?13 RETURNING id";
+
+/// Stores a changed destination, with `done`, the audit entry of that; `anew` forgets that it failed. False, and nothing
+/// is stored, if it is no longer as it was `before`, by its `updated_at`: somebody changed or removed it meanwhile.
+pub async fn change(ports: &Ports<'_>, d: &Destination, before: Timestamp, anew: bool, done: Stmt) -> Result<bool> {
+    let params: [Param; 13] = [
+        d.id.as_str().into(),
+        d.name.as_str().into(),
+        d.url.as_str().into(),
+        json!(d.event_types).to_string().into(),
+        d.role.as_str().into(),
+        json!(d.allowed_actions).to_string().into(),
+        d.enabled.into(),
+        d.disabled_reason.as_deref().into(),
+        d.secret.as_str().into(),
+        d.updated_at.into(),
+        json!(d.settings).to_string().into(),
+        anew.into(),
+        before.into(),
+    ];
+    let changed = ports.sql.batch(vec![Stmt::new(CHANGE, params), done]).await?;
+    Ok(changed.first().is_some_and(|rows| !rows.is_empty()))
+}
+
+/// The statement that notes that a destination failed at `now`, and throughout since `since`; none where that stands
+/// there already. It changes nothing if another try has noted something else meanwhile.
+pub fn failed(d: &Destination, since: Timestamp, now: Timestamp) -> Option<Stmt> {
+    if d.failing_since == Some(since) && d.failed_at.is_some_and(|at| now < at + NOTED) {
+        return None;
+    }
+    let sql = "-- destination::failed
+UPDATE destination SET failing_since = ?2, failed_at = ?3 WHERE id = ?1 AND failing_since IS ?4";
+    let params = [d.id.as_str().into(), since.into(), now.into(), d.failing_since.into()];
+    Some(Stmt::new(sql, params))
 }
 
 /// The statement that notes that a destination works again.
 pub fn recovered(id: &str) -> Stmt {
     let sql = "-- destination::recovered
-UPDATE destination SET failing_since = NULL WHERE id = ?1 AND failing_since IS NOT NULL";
+UPDATE destination SET failing_since = NULL, failed_at = NULL WHERE id = ?1 AND failing_since IS NOT NULL";
     Stmt::new(sql, [id.into()])
 }
 
-/// The statement that switches a destination off, and says why.
-pub fn disable(id: &str, reason: &str, now: Timestamp) -> Stmt {
+/// The statement that switches a destination off, and says why, unless somebody changed it since it was read: what an old
+/// address answered says nothing of a new one.
+pub fn disable(d: &Destination, reason: &str, now: Timestamp) -> Stmt {
     let sql = "-- destination::disable
-UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = ?3 WHERE id = ?1 AND enabled = 1";
-    Stmt::new(sql, [id.into(), reason.into(), now.into()])
+UPDATE destination SET enabled = 0, disabled_reason = ?2, updated_at = max(?3, updated_at + 1)
+WHERE id = ?1 AND enabled = 1 AND updated_at = ?4";
+    Stmt::new(
+        sql,
+        [d.id.as_str().into(), reason.into(), now.into(), d.updated_at.into()],
+    )
 }
 
 /// Removes one, with `done`, the audit entry of that.

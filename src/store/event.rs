@@ -85,6 +85,9 @@ pub struct Replay {
     /// The only destination that gets it; none means all that want it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_id: Option<String>,
+    /// Whether it is the first dispatch after all, of an event that could not be dispatched: it bears no mark.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
 }
 
 /// A row with all that a dispatch needs.
@@ -226,11 +229,15 @@ async fn insert(
     if !ports.sql.share(Stmt::new(INSERT, params)).await?.is_empty() {
         return Ok(Stored { id, duplicate: false });
     }
+    let known = find_known(ports, arrival.source, std::slice::from_ref(draft)).await?;
+    let first = known.into_iter().next();
+    if first.as_ref().is_some_and(|row| row.id == id) {
+        // Stored at once, but the database's reply was lost, and the statement met its own row when it was repeated.
+        return Ok(Stored { id, duplicate: false });
+    }
     if let Some(key) = blob {
         ports.blobs.delete(&key).await?;
     }
-    let known = find_known(ports, arrival.source, std::slice::from_ref(draft)).await?;
-    let first = known.into_iter().next();
     let row = first.ok_or_else(|| Error::temporary("the first delivery of this id is being removed; try again"))?;
     Ok(Stored {
         id: row.id,
@@ -474,6 +481,19 @@ ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
     )
 }
 
+/// As [`announce`], if the statement before it in the batch changed a row.
+pub fn announce_if_changed(host: &dyn Host, announcement: &Announcement<'_>) -> Stmt {
+    let sql = "-- event::announce_if_changed
+INSERT INTO event (id, source, delivery_id, service, owner, type, subject, received_at, trace_id, content_type,
+  headers, state, due_at, tries, size, payload)
+SELECT ?1, 'app:' || ?2, ?3, ?2, ?4, ?2 || '.' || ?5, ?6, ?7, ?8, 'application/json', '{}', 'pending', ?7, 0, ?9, ?10
+WHERE changes() > 0 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
+    Stmt {
+        sql,
+        ..announce(host, announcement)
+    }
+}
+
 const LEASE: &str = "-- event::lease
 UPDATE event SET lease_by = ?2, lease_until = ?3, tries = tries + 1
 WHERE id = ?1 AND state = 'pending' AND (lease_until IS NULL OR lease_until < ?4)
@@ -531,7 +551,8 @@ pub async fn find(ports: &Ports<'_>, id: &str) -> Result<Option<Full>> {
 
 const REVIVE: &str = "-- event::revive
 UPDATE event SET state = 'pending', due_at = ?3, tries = 0, lease_by = NULL, lease_until = NULL,
-  replay = CASE WHEN state = 'failed' AND replay IS NULL THEN NULL ELSE ?2 END
+  replay = CASE WHEN state = 'dispatched' OR (replay IS NOT NULL AND replay ->> '$.first' IS NULL) THEN ?2
+    WHEN ?2 ->> '$.destination_id' IS NOT NULL THEN json_set(?2, '$.first', json('true')) END
 WHERE id IN (SELECT value FROM json_each(?1)) AND state IN ('dispatched', 'failed')
   AND (?4 IS NULL OR EXISTS (SELECT 1 FROM replay WHERE id = ?4 AND cursor = ?5 AND state = 'running'))
 RETURNING id";
@@ -578,15 +599,17 @@ pub fn expired(after: &str, before: &str, now: Timestamp) -> [Stmt; 2] {
 }
 
 /// The statements that take out of use those of the events whose payload lies beside the row, and give its key, and
-/// that forget the deliveries of them all.
+/// that forget the deliveries of them all. An event with a delivery that somebody made due meanwhile stays.
 pub fn retire(ids: &[&str]) -> [Stmt; 2] {
     let list = json!(ids).to_string();
     let retire = "-- event::retire
 UPDATE event SET state = 'purged' WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
-  AND state IN ('dispatched', 'failed', 'purged') AND payload_key IS NOT NULL RETURNING payload_key";
+  AND state IN ('dispatched', 'failed', 'purged') AND payload_key IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND state = 'pending') RETURNING payload_key";
     let deliveries = "-- event::retire_deliveries
 DELETE FROM delivery WHERE event_id IN (SELECT value FROM json_each(?1)) AND state <> 'pending'
-  AND EXISTS (SELECT 1 FROM event WHERE id = delivery.event_id AND hold = 0 AND state <> 'pending')";
+  AND EXISTS (SELECT 1 FROM event WHERE id = delivery.event_id AND hold = 0 AND state <> 'pending')
+  AND NOT EXISTS (SELECT 1 FROM delivery AS other WHERE other.event_id = delivery.event_id AND other.state = 'pending')";
     [
         Stmt::new(retire, [list.as_str().into()]),
         Stmt::new(deliveries, [list.into()]),
@@ -597,7 +620,8 @@ DELETE FROM delivery WHERE event_id IN (SELECT value FROM json_each(?1)) AND sta
 pub fn purge(ids: &[&str]) -> Stmt {
     let sql = "-- event::purge
 DELETE FROM event WHERE id IN (SELECT value FROM json_each(?1)) AND hold = 0
-  AND (state = 'purged' OR (state IN ('dispatched', 'failed') AND payload_key IS NULL)) RETURNING id";
+  AND (state = 'purged' OR (state IN ('dispatched', 'failed') AND payload_key IS NULL
+    AND NOT EXISTS (SELECT 1 FROM delivery WHERE event_id = event.id AND state = 'pending'))) RETURNING id";
     Stmt::new(sql, [json!(ids).to_string().into()])
 }
 

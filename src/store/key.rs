@@ -120,28 +120,58 @@ fn hash(token: &Secret) -> String {
     hex::encode(Sha256::digest(token.expose()))
 }
 
-const SAVE: &str = "-- api_key::save
-INSERT INTO api_key (id, name, scopes, owner, hash, previous_hash, previous_until, expires_at, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-ON CONFLICT (id) DO UPDATE SET name = ?2, scopes = ?3, hash = ?5, previous_hash = ?6, previous_until = ?7,
-  expires_at = ?8, updated_at = ?10";
+const INSERT: &str = "-- api_key::insert
+INSERT INTO api_key (id, name, scopes, owner, hash, expires_at, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
-/// Stores a new or changed key, and notes who did it; `act` is the audit log's word for it.
-pub async fn save(ports: &Ports<'_>, key: &Key, actor: &str, act: &str) -> Result<()> {
-    let params: [Param; 10] = [
+/// Stores a new key, and notes who made it.
+pub async fn insert(ports: &Ports<'_>, key: &Key, actor: &str) -> Result<()> {
+    let params: [Param; 8] = [
         key.id.as_str().into(),
         key.name.as_str().into(),
         json!(key.scopes).to_string().into(),
         key.owner.as_deref().into(),
         key.hash.as_str().into(),
-        key.previous_hash.as_deref().into(),
-        key.previous_until.into(),
         key.expires_at.into(),
         key.created_at.into(),
         key.updated_at.into(),
     ];
-    let detail = json!({"name": key.name, "scopes": key.scopes, "expires_at": key.expires_at.map(Timestamp::rfc3339)});
-    done(ports, key, actor, act, &detail, Stmt::new(SAVE, params)).await
+    done(
+        ports,
+        key,
+        actor,
+        "key.created",
+        &detail(key),
+        Stmt::new(INSERT, params),
+    )
+    .await?;
+    Ok(())
+}
+
+const CHANGE: &str = "-- api_key::change
+UPDATE api_key SET name = ?2, scopes = ?3, hash = ?4, previous_hash = ?5, previous_until = ?6, expires_at = ?7,
+  updated_at = ?8
+WHERE id = ?1 AND updated_at = ?9 RETURNING id";
+
+/// Stores a changed key, and notes who did it; `act` is the audit log's word for it. False, and nothing is stored, if it
+/// is no longer as it was `before`, by its `updated_at`: somebody changed or deleted it meanwhile.
+pub async fn change(ports: &Ports<'_>, key: &Key, before: Timestamp, actor: &str, act: &str) -> Result<bool> {
+    let params: [Param; 9] = [
+        key.id.as_str().into(),
+        key.name.as_str().into(),
+        json!(key.scopes).to_string().into(),
+        key.hash.as_str().into(),
+        key.previous_hash.as_deref().into(),
+        key.previous_until.into(),
+        key.expires_at.into(),
+        key.updated_at.into(),
+        before.into(),
+    ];
+    done(ports, key, actor, act, &detail(key), Stmt::new(CHANGE, params)).await
+}
+
+fn detail(key: &Key) -> Value {
+    json!({"name": key.name, "scopes": key.scopes, "expires_at": key.expires_at.map(Timestamp::rfc3339)})
 }
 
 /// Forgets a key, and notes who did it.
@@ -149,10 +179,12 @@ pub async fn delete(ports: &Ports<'_>, key: &Key, actor: &str) -> Result<()> {
     let sql = "-- api_key::delete\nDELETE FROM api_key WHERE id = ?1";
     let detail = json!({"name": key.name});
     let statement = Stmt::new(sql, [key.id.as_str().into()]);
-    done(ports, key, actor, "key.deleted", &detail, statement).await
+    done(ports, key, actor, "key.deleted", &detail, statement).await?;
+    Ok(())
 }
 
-async fn done(ports: &Ports<'_>, key: &Key, actor: &str, act: &str, detail: &Value, statement: Stmt) -> Result<()> {
+/// Runs the statement and notes it, if it changed something; whether it gave a row.
+async fn done(ports: &Ports<'_>, key: &Key, actor: &str, act: &str, detail: &Value, statement: Stmt) -> Result<bool> {
     let entry = audit::Entry {
         actor,
         act,
@@ -160,12 +192,10 @@ async fn done(ports: &Ports<'_>, key: &Key, actor: &str, act: &str, detail: &Val
         owner: key.owner.as_deref(),
         detail,
     };
-    ports
-        .sql
-        .batch(vec![statement, audit::append(ports.host, entry)])
-        .await?;
+    let noted = audit::append_if_changed(ports.host, entry);
+    let results = ports.sql.batch(vec![statement, noted]).await?;
     ports.cache.remove(&cache_key(&key.id));
-    Ok(())
+    Ok(results.first().is_some_and(|rows| !rows.is_empty()))
 }
 
 /// How long an isolate believes what it read of a key, in milliseconds: as long may one that was deleted, rolled or

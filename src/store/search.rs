@@ -141,11 +141,14 @@ pub async fn events(
     page(ports, window, limit, statements, |e: &Event| &e.id).await
 }
 
+// The window is read without the attempts, which may be long; those of the page alone come with them.
 const DELIVERIES: &str = "-- search::deliveries
-SELECT * FROM (SELECT * FROM delivery WHERE id < ?1 ORDER BY id DESC LIMIT ?2)
-WHERE (?4 IS NULL OR destination_id = ?4) AND (?5 IS NULL OR state = ?5)
-  AND (?6 IS NULL OR destination_id IN (SELECT id FROM destination WHERE owner = ?6))
-ORDER BY id DESC LIMIT ?3";
+SELECT delivery.* FROM (SELECT id FROM (SELECT id, destination_id, state FROM delivery WHERE id < ?1 ORDER BY id DESC
+    LIMIT ?2)
+  WHERE (?4 IS NULL OR destination_id = ?4) AND (?5 IS NULL OR state = ?5)
+    AND (?6 IS NULL OR destination_id IN (SELECT id FROM destination WHERE owner = ?6))
+  ORDER BY id DESC LIMIT ?3) AS found
+CROSS JOIN delivery ON delivery.id = found.id ORDER BY found.id DESC";
 
 const DELIVERIES_END: &str = "-- search::deliveries_end
 SELECT min(id) AS last, count(*) AS scanned FROM (SELECT id FROM delivery WHERE id < ?1 ORDER BY id DESC LIMIT ?2)";
@@ -351,5 +354,6 @@ pub fn replay_of(filter: &Filter, job: &str) -> Replay {
     Replay {
         job: Some(job.to_owned()),
         destination_id: filter.destination_id.clone(),
+        first: false,
     }
 }

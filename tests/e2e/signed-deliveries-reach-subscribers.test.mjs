@@ -1,6 +1,8 @@
 // A program that subscribes gets the events it asked for, signed so that any Standard Webhooks library
 // can check them.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, test } from 'node:test';
 import { startFakeAgent } from '../support/fake-agent.mjs';
 import { startHub } from '../support/hub.mjs';
@@ -131,6 +133,44 @@ for (const [name, fault] of Object.entries(failures)) {
     });
     assert.equal(done.id, failed.id);
     assert.equal(new Set(subscriber.requests.map(({ headers }) => headers['webhook-id'])).size, 1);
+  });
+}
+
+const bodies = {
+  'is long': { write: (reply) => reply.end('x'.repeat(4 * 2 ** 20)), kept: 'x'.repeat(4096) },
+  'has no end': {
+    write: (reply) => {
+      const more = () => {
+        while (reply.write('x'.repeat(2 ** 16)));
+        reply.once('drain', more);
+      };
+      more();
+    },
+    kept: 'x'.repeat(4096),
+  },
+  'comes to a halt': { write: (reply) => void reply.write('so far'), kept: 'so far' },
+};
+for (const [name, { write, kept }] of Object.entries(bodies)) {
+  test(`a 2xx whose body ${name} is a delivery`, async (t) => {
+    const scene = await openScene(t, hub);
+    let asked = 0;
+    const server = createServer((request, reply) => {
+      asked += 1;
+      request.resume();
+      reply.writeHead(200, { 'content-type': 'text/plain' });
+      write(reply);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => { server.close(); server.closeAllConnections(); });
+    await hub.ok('POST', '/api/v1/destinations', {
+      name: 'back office', url: `http://127.0.0.1:${server.address().port}/`, event_types: ['github.*'], owner: scene.owner,
+    });
+
+    const { deliveries } = await scene.settled((await scene.comment('Thank you!')).id);
+
+    assert.deepEqual([deliveries.length, deliveries[0].status, asked], [1, 'delivered', 1], JSON.stringify(deliveries));
+    assert.deepEqual(deliveries[0].attempts.map(({ status, error, reply }) => [status, error, reply]), [[200, null, kept]]);
   });
 }
 

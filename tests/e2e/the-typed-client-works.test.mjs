@@ -49,6 +49,15 @@ test('a reply that was lost is given again, and the row is made once', async () 
   assert.equal(all.data.data.filter(({ name }) => name === 'lost').length, 1);
 });
 
+test('a call that is under way when its reply is lost is waited for', async () => {
+  const { client, sent } = withTrouble(['acted', 'IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_IN_PROGRESS']);
+
+  const { data } = await client.POST('/api/v1/destinations', { body: destination('under way') });
+
+  assert.match(data.secret, /^whsec_/);
+  assert.deepEqual([sent.length, new Set(sent).size], [4, 1]);
+});
+
 test('what does not pass by itself is told at once', async () => {
   for (const code of ['INTERNAL', 'CONFLICT', 'UPSTREAM_ERROR']) {
     const { client, sent } = withTrouble([code]);

@@ -47,6 +47,10 @@ pub struct Database {
     pub failing: Rc<Cell<u32>>,
     /// Batches still to succeed before all fail, until [`Self::failing`] is set to 0.
     healthy: Cell<Option<u32>>,
+    /// Shared statements still to be run twice, as where a transaction's reply was lost on the way.
+    pub repeated: Cell<u32>,
+    /// What others write in between, one after the other: each once, as soon as a statement of its name has been run.
+    meanwhile: RefCell<VecDeque<(String, String)>>,
     /// Statements run, by the name in their leading comment.
     pub ran: RefCell<Vec<String>>,
     /// How SQLite means to run each statement that was run, by the name in its leading comment.
@@ -71,6 +75,8 @@ impl Database {
             connection: RefCell::new(connection),
             failing: Rc::default(),
             healthy: Cell::default(),
+            repeated: Cell::default(),
+            meanwhile: RefCell::default(),
             ran: RefCell::default(),
             plans: RefCell::default(),
         }
@@ -79,6 +85,12 @@ impl Database {
     /// After so many batches, all fail until `failing` is set to 0 again.
     pub fn fails_after(&self, batches: u32) {
         self.healthy.set(Some(batches));
+    }
+
+    /// Writes `sql` as soon as the next statement named `after` has been run: somebody else was faster.
+    pub fn meanwhile(&self, after: &str, sql: &str) {
+        let next = (after.to_owned(), sql.to_owned());
+        self.meanwhile.borrow_mut().push_back(next);
     }
 
     /// Changes the database behind the hub's back.
@@ -112,6 +124,13 @@ impl Sql for Database {
         }
         let mut connection = self.connection.borrow_mut();
         let transaction = connection.transaction().map_err(error)?;
+        // Before any is run: to ask for a plan resets what `changes()` says.
+        for statement in &statements {
+            let mut plans = self.plans.borrow_mut();
+            plans
+                .entry(name_of(statement))
+                .or_insert_with(|| plan(&transaction, statement));
+        }
         let mut all = Vec::new();
         for statement in statements {
             assert!(statement.params.len() <= MAX_BOUND_PARAMETERS, "too many parameters");
@@ -120,23 +139,35 @@ impl Sql for Database {
                 "a statement names its function: {}",
                 statement.sql
             );
-            let name = statement
-                .sql
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches("-- ");
-            self.ran.borrow_mut().push(name.to_owned());
-            let mut plans = self.plans.borrow_mut();
-            plans
-                .entry(name.to_owned())
-                .or_insert_with(|| plan(&transaction, &statement));
-            drop(plans);
+            self.ran.borrow_mut().push(name_of(&statement));
             all.push(rows(&transaction, &statement)?);
         }
         transaction.commit().map_err(error)?;
+        drop(connection);
+        let last = self.ran.borrow().last().cloned();
+        let mut waiting = self.meanwhile.borrow_mut();
+        let is_due = waiting.front().is_some_and(|(after, _)| Some(after) == last.as_ref());
+        let due = is_due.then(|| waiting.pop_front()).flatten();
+        drop(waiting);
+        if let Some((_, sql)) = due {
+            self.write(&sql);
+        }
         Ok(all)
     }
+
+    async fn share(&self, statement: Stmt) -> Result<Rows, SqlError> {
+        if self.repeated.get() > 0 {
+            self.repeated.set(self.repeated.get() - 1);
+            self.batch(vec![statement.clone()]).await?;
+        }
+        Ok(self.batch(vec![statement]).await?.pop().unwrap_or_default())
+    }
+}
+
+/// The name in a statement's leading comment.
+fn name_of(statement: &Stmt) -> String {
+    let first = statement.sql.lines().next().unwrap_or_default();
+    first.trim_start_matches("-- ").to_owned()
 }
 
 fn plan(connection: &Connection, statement: &Stmt) -> Vec<String> {
@@ -238,9 +269,8 @@ impl Network {
     }
 }
 
-#[async_trait(?Send)]
-impl Fetch for Network {
-    async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+impl Network {
+    fn answer(&self, request: Request) -> Result<Response, FetchError> {
         self.sent.borrow_mut().push(request.clone());
         let next = self
             .once
@@ -263,9 +293,23 @@ impl Fetch for Network {
         for (from, to) in self.replaced.borrow().iter() {
             reply.body = String::from_utf8(reply.body).unwrap().replace(from, to).into_bytes();
         }
+        Ok(reply)
+    }
+}
+
+#[async_trait(?Send)]
+impl Fetch for Network {
+    async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        let reply = self.answer(request)?;
         if reply.body.len() > limits.max_bytes {
             return Err(FetchError::TooLarge(limits.max_bytes));
         }
+        Ok(reply)
+    }
+
+    async fn send_for_status(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        let mut reply = self.answer(request)?;
+        reply.body.truncate(limits.max_bytes);
         Ok(reply)
     }
 }

@@ -18,8 +18,12 @@ export interface Options {
   retry?: { tries?: number; firstDelayMs?: number };
 }
 
-/** The codes that can pass by themselves: the same request can succeed a little later. */
-export const RETRYABLE: ReadonlySet<string> = new Set(['RATE_LIMIT_EXCEEDED', 'TIMEOUT_ERROR', 'TEMPORARY_ERROR']);
+/**
+ * The codes that can pass by themselves: the same request can succeed a little later. `IDEMPOTENCY_IN_PROGRESS` is what
+ * the second try meets whose first one's reply was lost while the hub is still at work on it.
+ */
+export const RETRYABLE: ReadonlySet<string> =
+  new Set(['RATE_LIMIT_EXCEEDED', 'TIMEOUT_ERROR', 'TEMPORARY_ERROR', 'IDEMPOTENCY_IN_PROGRESS']);
 
 /**
  * A client with one method for each HTTP method: `hub.GET('/api/v1/events', { params: { query: { limit: 10 } } })`
@@ -50,7 +54,8 @@ async function sendWithRetry(
       return undefined;
     });
     if (reply && (last || !await isRetryable(reply))) return reply;
-    await pause(waitOf(reply) ?? delay, request.signal);
+    // What the hub asks for is the least that makes sense: a call that is under way may take longer than that.
+    await pause(Math.max(waitOf(reply) ?? 0, delay), request.signal);
   }
 }
 
