@@ -501,6 +501,23 @@ fn a_refused_refresh_token_is_told_and_a_new_consent_too() {
 }
 
 #[test]
+fn an_end_that_many_find_out_at_once_is_told_once() {
+    let scene = scene();
+    let id = scene.connected();
+    scene.world.wait(3 * HOUR);
+    *scene.provider.good.borrow_mut() = "another".into();
+
+    let all = run(join_all((0..10).map(|_| scene.access(&id))));
+
+    assert!(
+        all.iter()
+            .all(|one| one.as_ref().unwrap_err().code() == "REAUTH_REQUIRED")
+    );
+    let told = "SELECT count(*) FROM audit WHERE act = 'connection.expired'";
+    assert_eq!(scene.world.sql.count(told), 1);
+}
+
+#[test]
 fn an_answer_that_was_never_stored_is_named_as_what_it_is() {
     // The provider has acted, its answer is lost: as when the Worker dies between the two, or a gateway gives up.
     let losses: [fn() -> Result<Response, FetchError>; 4] = [

@@ -396,6 +396,37 @@ fn github_poll(world: &World, _now: &str, items: Value) -> String {
 }
 
 #[test]
+fn what_happens_to_a_poll_while_it_is_changed_is_kept() {
+    // What is written between look and change; whether it is another's change, and how it stands in the end.
+    let cases = [
+        ("DELETE FROM poll", true, "SELECT count(*) = 0 FROM poll"),
+        (
+            "UPDATE poll SET name = 'other', updated_at = updated_at + 1",
+            true,
+            "SELECT name = 'other' FROM poll",
+        ),
+        (
+            "UPDATE poll SET state = 'needs_attention', due_at = NULL",
+            false,
+            "SELECT state = 'needs_attention' AND due_at IS NULL AND name = 'new' FROM poll",
+        ),
+    ];
+    for (faster, conflicts, expected) in cases {
+        let world = World::new();
+        let id = feed_poll(&world, json!({}));
+        world.sql.meanwhile("poll::find", faster);
+
+        let path = format!("/api/v1/polls/{id}");
+        let (status, shown) = world.api(Method::Patch, &path, &json!({"name": "new"}));
+
+        assert_eq!(status, if conflicts { 409 } else { 200 }, "{faster}: {shown}");
+        assert_eq!(world.sql.count(expected), 1, "{faster}");
+        let told = world.sql.count("SELECT count(*) FROM audit WHERE act = 'poll.changed'");
+        assert_eq!(told, i64::from(!conflicts), "{faster}");
+    }
+}
+
+#[test]
 fn the_api_changes_pauses_and_forgets_polls() {
     let world = World::new();
     world.net.on(Method::Get, FEED, |_| reply(200, &[], &rss(&["a"])));

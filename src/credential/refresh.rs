@@ -324,8 +324,8 @@ pub async fn end(ports: &Ports<'_>, row: &Connection, reason: &str, detail: &str
     let note = json!({"code": "REAUTH_REQUIRED", "reason": reason, "detail": detail, "at": now.rfc3339()});
     let statements = vec![
         token::end(&row.id, row.token_version, &note, now),
-        announce(ports, row, "connection.expired", row.token_version, Some(reason)),
-        audit::append(
+        // Of several who find out at once the first tells; the event's own key keeps it single.
+        audit::append_if_changed(
             ports.host,
             audit::Entry {
                 actor: audit::HUB,
@@ -335,6 +335,7 @@ pub async fn end(ports: &Ports<'_>, row: &Connection, reason: &str, detail: &str
                 detail: &json!({"integration": row.integration, "reason": reason}),
             },
         ),
+        announce(ports, row, "connection.expired", row.token_version, Some(reason)),
     ];
     ports.sql.batch(statements).await?;
     connection::forget_warm(ports, &row.id);

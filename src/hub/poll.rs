@@ -13,7 +13,7 @@ use crate::poll::budget::Meter;
 use crate::poll::run::{Conditions, Ran};
 use crate::poll::source::{self, Listing};
 use crate::poll::{keeper, recover, run, schedule};
-use crate::ports::Stmt;
+use crate::ports::{Stmt, read_row};
 use crate::store::event::{self, Announcement};
 use crate::store::poll::{self, Poll, State};
 use crate::store::{audit, connection};
@@ -289,6 +289,8 @@ impl Hub<'_> {
     /// Changes a poll. A run that is on its way stores nothing, and is run again.
     pub async fn change_poll(&self, mut poll: Poll, change: PollChange, actor: &str) -> Result<Poll> {
         let now = self.ports.host.now();
+        let read = poll.updated_at;
+        let timed = change.paused.is_some() || change.interval.is_some();
         if let Some(every) = &change.interval {
             poll.interval = interval::parse(every, "/interval")?;
         }
@@ -303,12 +305,12 @@ impl Hub<'_> {
             _ => {}
         }
         poll.updated_at = now;
-        poll.lease_until = None;
-        self.ports
-            .sql
-            .batch(vec![poll::change(&poll), self.noted(&poll, "changed", actor)])
-            .await?;
-        Ok(poll)
+        let statements = vec![poll::change(&poll, read, timed), self.noted(&poll, "changed", actor)];
+        let stored = self.ports.sql.batch(statements).await?.into_iter().next();
+        let row = stored.and_then(|mut rows| rows.pop()).ok_or_else(|| {
+            Error::Conflict("the poll was changed or deleted at the same moment; read it and try again".into())
+        })?;
+        read_row(row)
     }
 
     /// Forgets a poll. Its events stay.
@@ -653,7 +655,7 @@ impl Hub<'_> {
             owner: poll.owner.as_deref(),
             detail: &json!({"integration": poll.integration, "part": poll.part, "connection_id": poll.connection_id}),
         };
-        audit::append(self.ports.host, entry)
+        audit::append_if_changed(self.ports.host, entry)
     }
 
     fn log_run(&self, poll: &Poll, ran: &Ran, new: usize, stored: bool, started: i64) {

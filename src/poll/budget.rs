@@ -69,6 +69,16 @@ impl<'a> Meter<'a> {
         self.read.set(self.read.get() + share.read());
     }
 
+    fn may_send(&self) -> Result<(), FetchError> {
+        let spared = self.strict && self.left.get() <= self.reserve;
+        match !spared && self.take(1) {
+            true => Ok(()),
+            false => Err(FetchError::Network(
+                "not sent: this job's share of a tick is used up".to_owned(),
+            )),
+        }
+    }
+
     fn take(&self, count: usize) -> bool {
         let left = self.left.get();
         self.left.set(left.saturating_sub(count));
@@ -90,14 +100,15 @@ impl Sql for Meter<'_> {
 #[async_trait(?Send)]
 impl Fetch for Meter<'_> {
     async fn send(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
-        if self.strict && self.left.get() <= self.reserve || !self.take(1) {
-            return Err(FetchError::Network(
-                "not sent: this job's share of a tick is used up".to_owned(),
-            ));
-        }
+        self.may_send()?;
         let reply = self.inner.fetch.send(request, limits).await;
         let bytes = reply.as_ref().map_or(0, |reply| reply.body.len());
         self.read.set(self.read.get() + bytes);
         reply
+    }
+
+    async fn send_for_status(&self, request: Request, limits: Limits) -> Result<Response, FetchError> {
+        self.may_send()?;
+        self.inner.fetch.send_for_status(request, limits).await
     }
 }

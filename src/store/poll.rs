@@ -240,12 +240,14 @@ pub fn finish(poll: &Poll, holder: &str) -> Stmt {
 }
 
 const CHANGE: &str = "-- poll::change
-UPDATE poll SET name = ?2, interval_ms = ?3, state = ?4, due_at = ?5, updated_at = ?6, lease_by = NULL,
-  lease_until = NULL, deaths = 0
-WHERE id = ?1";
+UPDATE poll SET name = ?2, interval_ms = ?3, state = CASE WHEN ?8 THEN ?4 ELSE state END,
+  due_at = CASE WHEN ?8 THEN ?5 ELSE due_at END, updated_at = ?6, lease_by = NULL, lease_until = NULL, deaths = 0
+WHERE id = ?1 AND updated_at = ?7 RETURNING *";
 
-/// The statement that stores what a person changed. A run that is on its way loses its claim, and so stores nothing.
-pub fn change(poll: &Poll) -> Stmt {
+/// The statement that stores what a person changed of the poll that was read at `read`; no row where another change came
+/// between. `timed`: its state and due time are among it; else they stay what a run made them meanwhile. A run that is on its
+/// way loses its claim, and so stores nothing.
+pub fn change(poll: &Poll, read: Timestamp, timed: bool) -> Stmt {
     Stmt::new(
         CHANGE,
         [
@@ -255,6 +257,8 @@ pub fn change(poll: &Poll) -> Stmt {
             poll.state.as_str().into(),
             poll.due_at.into(),
             poll.updated_at.into(),
+            read.into(),
+            timed.into(),
         ],
     )
 }
