@@ -184,6 +184,43 @@ fn tokens_stay_at_the_server_that_they_are_for() {
     );
 }
 
+#[test]
+fn an_address_that_the_provider_told_keeps_no_change_out() {
+    let world = gitlab();
+    world.set("PIPEDRIVE_CLIENT_ID", "test-client");
+    world.set("PIPEDRIVE_CLIENT_SECRET", "test-client-secret");
+    world
+        .net
+        .on(Method::Post, "https://oauth.pipedrive.com/oauth/token", |_| {
+            let domain = "https://acme.pipedrive.com";
+            json_reply(
+                200,
+                json!({"access_token": "a", "refresh_token": "r", "expires_in": 7200, "api_domain": domain}),
+            )
+        });
+    world.net.on(Method::Get, "https://api.pipedrive.com/v1/users/me", |_| {
+        json_reply(200, json!({"data": {"id": 7, "email": "mona@example.com"}}))
+    });
+    let body = json!({"integration": "pipedrive", "auth": "oauth2"});
+    let (status, made) = world.api(Method::Post, "/api/v1/connections", &body);
+    assert_eq!(status, 201, "{made}");
+    let id = made["id"].as_str().unwrap();
+    let (status, done) = finish(&world, &started(&world, Some(id)), "code");
+    assert_eq!(status, 200, "{done}");
+
+    let path = format!("/api/v1/connections/{id}");
+    let (status, changed) = world.api(Method::Patch, &path, &json!({"name": "renamed"}));
+
+    assert_eq!((status, &changed["name"]), (200, &json!("renamed")), "{changed}");
+    assert_eq!(changed["config"]["api_domain"], "https://acme.pipedrive.com");
+    let (status, problem) = world.api(
+        Method::Patch,
+        &path,
+        &json!({"config": {"api_domain": "https://evil.example"}}),
+    );
+    assert_eq!(status, 400, "{problem}");
+}
+
 /// A started sign-in: connection and state.
 fn started(world: &World, connection: Option<&str>) -> (String, String) {
     let id = connection.map(str::to_owned).unwrap_or_else(|| {

@@ -147,18 +147,14 @@ impl Hub<'_> {
             Method::Fields => self.checked(&integration, fields)?,
             Method::OAuth2 | Method::ClientCredentials => self.checked_oauth(&integration, fields)?,
         };
-        let manifest = integration.manifest()?;
-        check_stays(
-            manifest,
-            &found,
-            &config,
-            held.keys().filter(|name| !anew.contains(name)),
-        )?;
-        self.check_home(manifest, found.method, &config, &secrets)?;
-        self.check_references(manifest, found.owner.as_deref(), &secrets)?;
         if let Value::Object(members) = &mut config {
             members.extend(made_by_hub);
         }
+        let manifest = integration.manifest()?;
+        let kept = held.keys().filter(|name| !anew.contains(name));
+        check_stays(manifest, &found, &config, kept)?;
+        self.check_home(manifest, found.method, &config, &secrets)?;
+        self.check_references(manifest, found.owner.as_deref(), &secrets)?;
         if let (Value::Object(members), Some(at)) = (&mut config, learned_at) {
             members.insert(LEARNED_AT.to_owned(), at);
         }
