@@ -2,25 +2,28 @@
 
 use super::js;
 use crate::ports::{Host, Timer};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use js_sys::{Function, Promise};
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+/// Most settings that an isolate remembers; names can come from definitions.
+const MOST_SETTINGS: usize = 500;
+
+thread_local! {
+    // An isolate has one set of settings all its life: another version of them is another isolate.
+    static SETTINGS: RefCell<HashMap<String, Option<Secret>>> = RefCell::default();
+}
+
 /// The runtime as one event sees it.
-pub struct Runtime {
-    env: JsValue,
-}
+pub struct Runtime<'a>(pub &'a JsValue);
 
-impl Runtime {
-    pub fn new(env: &JsValue) -> Self {
-        Self { env: env.clone() }
-    }
-}
-
-impl Host for Runtime {
+impl Host for Runtime<'_> {
     fn now(&self) -> Timestamp {
         now()
     }
@@ -34,7 +37,16 @@ impl Host for Runtime {
 
     /// Variables and secrets alike; what is not text (a binding of that name) counts as missing.
     fn var(&self, name: &str) -> Option<String> {
-        js::get(&self.env, name).as_string()
+        if let Some(known) = SETTINGS.with_borrow(|known| known.get(name).cloned()) {
+            return known.map(|value| value.expose().to_owned());
+        }
+        let value = js::get(self.0, name).as_string();
+        SETTINGS.with_borrow_mut(|known| {
+            if known.len() < MOST_SETTINGS {
+                known.insert(name.to_owned(), value.as_deref().map(Secret::new));
+            }
+        });
+        value
     }
 
     /// With the platform's own tables. A name that it does not know throws.
@@ -49,7 +61,7 @@ impl Host for Runtime {
 }
 
 #[async_trait(?Send)]
-impl Timer for Runtime {
+impl Timer for Runtime<'_> {
     async fn sleep(&self, millis: u32) {
         let promise = Promise::new(&mut |resolve, _| {
             let set_timeout = js::get(&js_sys::global(), "setTimeout").unchecked_into::<Function>();

@@ -7,14 +7,10 @@ use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-/// The binding; whether it is there shows at the first call.
-pub struct Kv(JsValue);
+/// The binding in an event's environment; looked up when it is needed.
+pub struct Kv<'a>(pub &'a JsValue);
 
-impl Kv {
-    pub fn new(env: &JsValue) -> Self {
-        Self(js::get(env, "KV"))
-    }
-
+impl Kv<'_> {
     async fn call(&self, method: &str, arguments: &[&JsValue]) -> Result<JsValue, SqlError> {
         self.try_call(method, arguments).await.map_err(|thrown| {
             let message = format!("KV {method}: {}", js::message(&thrown));
@@ -24,16 +20,17 @@ impl Kv {
     }
 
     async fn try_call(&self, method: &str, arguments: &[&JsValue]) -> Result<JsValue, JsValue> {
-        let Ok(function) = js::get(&self.0, method).dyn_into::<Function>() else {
+        let binding = js::get(self.0, "KV");
+        let Ok(function) = js::get(&binding, method).dyn_into::<Function>() else {
             return Err(JsValue::from_str("the binding `KV` is missing"));
         };
         let arguments = arguments.iter().copied().collect();
-        JsFuture::from(Promise::resolve(&function.apply(&self.0, &arguments)?)).await
+        JsFuture::from(Promise::resolve(&function.apply(&binding, &arguments)?)).await
     }
 }
 
 #[async_trait(?Send)]
-impl Blobs for Kv {
+impl Blobs for Kv<'_> {
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), SqlError> {
         self.call("put", &[&key.into(), &Uint8Array::from(bytes)])
             .await

@@ -42,13 +42,9 @@ impl Tally for IsolateTally {
 }
 
 /// The bindings; nothing is limited where one is not there.
-pub struct RateLimiter(JsValue);
+pub struct RateLimiter<'a>(pub &'a JsValue);
 
-impl RateLimiter {
-    pub fn new(env: &JsValue) -> Self {
-        Self(env.clone())
-    }
-
+impl RateLimiter<'_> {
     async fn ask(binding: &JsValue, key: &str) -> Result<bool, JsValue> {
         let limit: Function = js::get(binding, "limit").dyn_into()?;
         let asked: Promise = limit
@@ -59,9 +55,9 @@ impl RateLimiter {
 }
 
 #[async_trait(?Send)]
-impl Limiter for RateLimiter {
+impl Limiter for RateLimiter<'_> {
     async fn allows(&self, limit: &'static str, key: &str) -> bool {
-        let binding = js::get(&self.0, limit);
+        let binding = js::get(self.0, limit);
         if binding.is_undefined() {
             return true;
         }

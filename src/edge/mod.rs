@@ -29,33 +29,33 @@ use worker::{Context, Env, MessageBatch, MessageExt, QueueRetryOptionsBuilder, R
 use worker::{ScheduledEvent, event};
 
 /// One adapter per port, for one event.
-struct Adapters {
-    sql: sql::D1,
+struct Adapters<'a> {
+    sql: sql::D1<'a>,
     fetch: fetch::Outbound,
-    blobs: kv::Kv,
-    queue: queue::WakeQueue,
+    blobs: kv::Kv<'a>,
+    queue: queue::WakeQueue<'a>,
     crypto: crypto::WebCrypto,
     cache: cache::IsolateCache,
     keys: cache::PublishedKeys,
-    host: host::Runtime,
-    limiter: meter::RateLimiter,
-    scripts: scripts::Loader,
+    host: host::Runtime<'a>,
+    limiter: meter::RateLimiter<'a>,
+    scripts: scripts::Loader<'a>,
 }
 
-impl Adapters {
-    fn new(env: &Env) -> Self {
+impl<'a> Adapters<'a> {
+    fn new(env: &'a Env) -> Self {
         fault::report_panics();
         Self {
-            sql: sql::D1::new(env),
+            sql: sql::D1(env),
             fetch: fetch::Outbound,
-            blobs: kv::Kv::new(env),
-            queue: queue::WakeQueue::new(env),
+            blobs: kv::Kv(env),
+            queue: queue::WakeQueue(env),
             crypto: crypto::WebCrypto,
             cache: cache::IsolateCache,
             keys: cache::PublishedKeys,
-            host: host::Runtime::new(env),
-            limiter: meter::RateLimiter::new(env),
-            scripts: scripts::Loader::new(env),
+            host: host::Runtime(env),
+            limiter: meter::RateLimiter(env),
+            scripts: scripts::Loader(env),
         }
     }
 
@@ -84,7 +84,7 @@ async fn on_request(request: web_sys::Request, env: Env, _: Context) -> Result<w
     let with_body = request.method() != "HEAD";
     let response = match http::head(&request) {
         Ok(head) => {
-            let body = body::Incoming::new(request);
+            let body = body::Incoming::new(request, &head.headers);
             let response = api::handle(&adapters.ports(), &head, &body).await;
             body.discard_unread();
             response

@@ -33,21 +33,22 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const COMPATIBILITY_DATE: &str = "2026-11-01";
 
 /// The binding; deployments without it run no transforms.
-pub struct Loader(JsValue);
+pub struct Loader<'a>(pub &'a JsValue);
 
-impl Loader {
-    pub fn new(env: &JsValue) -> Self {
-        Self(js::get(env, "LOADER"))
+impl Loader<'_> {
+    fn binding(&self) -> JsValue {
+        js::get(self.0, "LOADER")
     }
 
     async fn run(&self, source: &str, input: &Value) -> Result<String, JsValue> {
+        let binding = self.binding();
         let id = format!("transform-{}", hex::encode(Sha256::digest(source)));
         let code = worker_code(source)?;
         // Called without arguments, `Object` bound to a value gives that value: a callback that needs no memory of ours.
         let object: Function = js::get(&js_sys::global(), "Object").dyn_into()?;
         let callback = object.bind1(&JsValue::NULL, &code);
-        let get: Function = js::get(&self.0, "get").dyn_into()?;
-        let worker = get.call2(&self.0, &JsValue::from_str(&id), &callback)?;
+        let get: Function = js::get(&binding, "get").dyn_into()?;
+        let worker = get.call2(&binding, &JsValue::from_str(&id), &callback)?;
         let entry: Function = js::get(&worker, "getEntrypoint").dyn_into()?;
         let entry = entry.call0(&worker)?;
         let fetch: Function = js::get(&entry, "fetch").dyn_into()?;
@@ -64,9 +65,9 @@ impl Loader {
 }
 
 #[async_trait(?Send)]
-impl Scripts for Loader {
+impl Scripts for Loader<'_> {
     fn is_on(&self) -> bool {
-        self.0.is_object()
+        self.binding().is_object()
     }
 
     async fn transform(&self, source: &str, input: &Value) -> Result<Value, ScriptError> {

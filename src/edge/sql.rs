@@ -8,30 +8,32 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::types::{D1Database, D1PreparedStatement};
 
-/// The binding; whether it is there shows at the first call.
-pub struct D1(D1Database);
+/// The binding in an event's environment; looked up when it is needed.
+pub struct D1<'a>(pub &'a JsValue);
 
-impl D1 {
-    pub fn new(env: &JsValue) -> Self {
-        Self(js::get(env, "DB").unchecked_into())
+impl D1<'_> {
+    fn database(&self) -> Result<D1Database, String> {
+        let database: D1Database = js::get(self.0, "DB").unchecked_into();
+        match database.is_undefined() {
+            true => Err("the binding `DB` is missing".to_owned()),
+            false => Ok(database),
+        }
     }
 
     async fn run(&self, statements: &[Stmt]) -> Result<Vec<Rows>, String> {
-        if self.0.is_undefined() {
-            return Err("the binding `DB` is missing".to_owned());
-        }
+        let database = self.database()?;
         let rows = match statements {
             // The same round trip as a batch of one, without its wrapping.
             [only] => {
-                let result = JsFuture::from(self.prepare(only)?.all().map_err(thrown)?).await;
+                let result = JsFuture::from(prepare(&database, only)?.all().map_err(thrown)?).await;
                 Array::of1(&js::get(&result.map_err(thrown)?, "results"))
             }
             several => {
                 let prepared = several
                     .iter()
-                    .map(|s| self.prepare(s).map(JsValue::from))
+                    .map(|s| prepare(&database, s).map(JsValue::from))
                     .collect::<Result<Array, _>>()?;
-                let results = JsFuture::from(self.0.batch(prepared).map_err(thrown)?).await;
+                let results = JsFuture::from(database.batch(prepared).map_err(thrown)?).await;
                 let results: Array = results.map_err(thrown)?.unchecked_into();
                 results.iter().map(|result| js::get(&result, "results")).collect()
             }
@@ -42,31 +44,29 @@ impl D1 {
     }
 
     async fn share_one(&self, statement: &Stmt) -> Result<Rows, String> {
-        if self.0.is_undefined() {
-            return Err("the binding `DB` is missing".to_owned());
-        }
+        let database = self.database()?;
         let bytes = u32::try_from(size(statement)).unwrap_or(u32::MAX);
-        let prepared: JsValue = self.prepare(statement)?.into();
-        let arguments = Array::of3(&self.0, &prepared, &bytes.into());
+        let prepared: JsValue = prepare(&database, statement)?.into();
+        let arguments = Array::of3(&database, &prepared, &bytes.into());
         let rows = js::call_global("patchbayShare", &arguments).map_err(thrown)?;
         let rows = JsFuture::from(rows).await.map_err(thrown)?;
         let text = JSON::stringify(&rows).map_err(thrown)?;
         serde_json::from_str(&String::from(text)).map_err(|e| format!("the reply is not rows: {e}"))
     }
+}
 
-    fn prepare(&self, statement: &Stmt) -> Result<D1PreparedStatement, String> {
-        let prepared = self.0.prepare(statement.sql).map_err(thrown)?;
-        if statement.params.is_empty() {
-            return Ok(prepared);
-        }
-        prepared
-            .bind(statement.params.iter().map(to_js).collect())
-            .map_err(thrown)
+fn prepare(database: &D1Database, statement: &Stmt) -> Result<D1PreparedStatement, String> {
+    let prepared = database.prepare(statement.sql).map_err(thrown)?;
+    if statement.params.is_empty() {
+        return Ok(prepared);
     }
+    prepared
+        .bind(statement.params.iter().map(to_js).collect())
+        .map_err(thrown)
 }
 
 #[async_trait(?Send)]
-impl Sql for D1 {
+impl Sql for D1<'_> {
     async fn batch(&self, statements: Vec<Stmt>) -> Result<Vec<Rows>, SqlError> {
         self.run(&statements)
             .await
