@@ -18,7 +18,7 @@ import { build } from './build.mjs';
 import { at, main, say, seconds } from './process.mjs';
 import { setup } from './setup.mjs';
 
-const FULL = { rounds: 5, ms: 2_000, count: 8_000, warm: 400, cold: 11, counted: 20 };
+const FULL = { rounds: 5, ms: 2_000, count: 8_000, warm: 2_000, cold: 11, counted: 20 };
 const QUICK = { rounds: 2, ms: 250, count: 800, warm: 100, cold: 3, counted: 10 };
 const LANES = [1, 8, 64];
 const DRAINS_WITHIN = 60_000;

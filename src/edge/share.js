@@ -1,21 +1,26 @@
 // Writes of requests that an isolate serves beside each other, put into one transaction: while one is on its way to
-// the database, those that come meanwhile wait, and the first of them takes all along. A request that comes alone pays
-// nothing for it.
+// the database, those that come meanwhile wait, and the first of them to look again takes all along. A request that comes
+// alone pays nothing for it.
 //
-// A request may not use another's connections, and may end before it is done with them. So whoever has the turn works
-// in its own name, gives each of the others its rows, and hands the turn to one that is still waiting. Nobody waits for
-// long for a turn that does not come: it goes by itself then.
+// A request may not use another's connections, may end before it is done with them, and must not be woken by another: what
+// goes on after a promise that another request settled can run in that one's name, or not at all. So whoever has the turn
+// works in its own name and leaves each of the others its rows; those look for them by timers of their own. Nothing is handed
+// over, so that a request that has died holds nobody up.
 
 /** Most statements of one transaction, and most bytes of their values. */
 const MOST = 50;
 const MOST_BYTES = 2 ** 20;
-/** How long a statement waits for its turn, in ms. */
+/** How long a statement waits to be taken along, in ms, and how long a turn lasts that nobody ends. */
 const PATIENCE = 1_000;
 /** How long one that was taken along waits for its rows, in ms: longer than D1 takes for anything. */
 const OUTCOME = 35_000;
+/** Least and most time between two looks, in ms. */
+const LOOKS = [1, 25];
 
 let turnUntil = 0;
 let waiting = [];
+/** How long the last turn took, in ms. */
+let took = 4;
 
 /** Runs a bound statement, alone or with others; gives its rows. `bytes` is the size of its values. */
 export async function share(db, statement, bytes) {
@@ -25,12 +30,13 @@ export async function share(db, statement, bytes) {
     if (error) throw error;
     if (alone) return rowsOf(statement);
   }
-  turnUntil = Date.now() + PATIENCE;
-  const others = companions(bytes);
+  const begun = Date.now();
+  turnUntil = begun + PATIENCE;
   try {
-    return await together(db, statement, others);
+    return await together(db, statement, companions(bytes));
   } finally {
-    pass();
+    took = Date.now() - begun;
+    turnUntil = 0;
   }
 }
 
@@ -42,47 +48,47 @@ function companions(bytes) {
     if (sum > MOST_BYTES) break;
   }
   const others = waiting.splice(0, count);
-  for (const other of others) other.taken = true;
+  for (const other of others) other.takenAt = Date.now();
   return others;
 }
 
 /** What comes of waiting: rows, an error, the turn, or the news that one is on one's own. */
-function turn(statement, bytes) {
-  return new Promise((resolve) => {
-    const self = { statement, bytes, taken: false };
-    let timer;
-    self.tell = (news) => { clearTimeout(timer); resolve(news); };
-    const lost = () => resolve({ error: new Error('what became of the statement is not known') });
-    timer = setTimeout(() => {
-      if (self.taken) { timer = setTimeout(lost, OUTCOME); return; }
-      waiting = waiting.filter((other) => other !== self);
-      resolve({ alone: true });
-    }, PATIENCE);
-    waiting.push(self);
-  });
+async function turn(statement, bytes) {
+  const self = { statement, bytes, takenAt: undefined, news: undefined };
+  const since = Date.now();
+  waiting.push(self);
+  for (;;) {
+    await pause();
+    const now = Date.now();
+    if (self.news) return self.news;
+    if (self.takenAt !== undefined) {
+      if (now - self.takenAt < OUTCOME) continue;
+      return { error: new Error('what became of the statement is not known') };
+    }
+    if (now < turnUntil && now - since < PATIENCE) continue;
+    waiting = waiting.filter((other) => other !== self);
+    return { alone: now < turnUntil };
+  }
 }
 
-/**
- * One transaction. If it fails each tries by itself: one's fault is not the others'. It may have been carried out all the
- * same, if only its reply was lost: whoever hands over a statement must bear that it is run twice.
- */
+/** About half of a turn: long enough to cost little, short enough that one of several looks soon after its end. */
+function pause() {
+  const ms = Math.min(Math.max(took / 2, LOOKS[0]), LOOKS[1]);
+  return new Promise((resolve) => { setTimeout(resolve, ms); });
+}
+
+/** One transaction. If it fails, nothing of it was done, and each tries by itself: one's fault is not the others'. */
 async function together(db, statement, others) {
   if (others.length === 0) return rowsOf(statement);
   let results;
   try {
     results = await db.batch([statement, ...others.map((other) => other.statement)]);
   } catch {
-    for (const other of others) other.tell({ alone: true });
+    for (const other of others) other.news = { alone: true };
     return rowsOf(statement);
   }
-  others.forEach((other, at) => other.tell({ rows: results[at + 1].results }));
+  others.forEach((other, at) => { other.news = { rows: results[at + 1].results }; });
   return results[0].results;
-}
-
-function pass() {
-  const next = waiting.shift();
-  turnUntil = next ? Date.now() + PATIENCE : 0;
-  next?.tell({});
 }
 
 const rowsOf = async (statement) => (await statement.all()).results;

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { share } from '../../src/edge/share.js';
 import { startHub } from '../support/hub.mjs';
 import { deliver, payloads } from '../support/payloads.mjs';
+import { until } from '../support/until.mjs';
 
 const hub = await startHub();
 after(() => hub.close());
@@ -35,6 +36,14 @@ test('of many at once each is stored, once, and told its own id', async () => {
   }
 });
 
+test('a crowd of large ones is answered too, round after round', async () => {
+  const text = 'It fails. '.repeat(20_000);
+  for (let round = 0; round < 4; round += 1) {
+    const replies = await Promise.all(Array.from({ length: 64 }, () => send(randomUUID(), text)));
+    assert.deepEqual([...new Set(replies.map(({ status }) => status))], [202], `round ${round}`);
+  }
+});
+
 /** A database that answers when it is told to, and fails where a statement is bad. */
 function database() {
   const asked = [];
@@ -48,6 +57,8 @@ function database() {
 
 const rows = (name) => ({ results: [{ name }] });
 const turn = () => new Promise((resolve) => { setImmediate(resolve); });
+/** Until the database has been asked so often: those that wait look again by timers. */
+const asked = (db, times) => until(`${times} questions`, () => db.asked.length >= times);
 
 test('while one is on its way the others wait, and then go together', async () => {
   const db = database();
@@ -56,7 +67,7 @@ test('while one is on its way the others wait, and then go together', async () =
   assert.deepEqual(db.asked.map(({ kind, names }) => [kind, names]), [['all', ['a']]]);
 
   db.asked[0].resolve(rows('a'));
-  await turn();
+  await asked(db, 2);
   assert.deepEqual(db.asked[1].names, ['b', 'c', 'd']);
   db.asked[1].resolve([rows('b'), rows('c'), rows('d')]);
 
@@ -68,10 +79,10 @@ test('what is too large together goes in several', async () => {
   const all = ['a', 'b', 'c', 'd'].map((name) => share(db, db.statement(name), 400_000));
   await turn();
   db.asked[0].resolve(rows('a'));
-  await turn();
+  await asked(db, 2);
   assert.deepEqual(db.asked[1].names, ['b', 'c']);
   db.asked[1].resolve([rows('b'), rows('c')]);
-  await turn();
+  await asked(db, 3);
   assert.deepEqual(db.asked[2].names, ['d']);
   db.asked[2].resolve(rows('d'));
   await Promise.all(all);
@@ -83,9 +94,9 @@ test('where one of them fails, the others are stored all the same', async () => 
   const ended = Promise.allSettled(all);
   await turn();
   db.asked[0].resolve(rows('a'));
-  await turn();
+  await asked(db, 2);
   db.asked[1].reject(new Error('one of you'));
-  await turn();
+  await asked(db, 4);
   assert.deepEqual(db.asked.slice(2).map(({ names }) => names[0]).sort(), ['bad', 'c']);
   for (const { names: [name], resolve, reject } of db.asked.slice(2)) name === 'bad' ? reject(new Error('it is me')) : resolve(rows(name));
 
@@ -102,14 +113,18 @@ test('a turn that does not come is not waited for', async () => {
     const first = share(db, db.statement('stuck'), 10);
     const second = share(db, db.statement('waits'), 10);
     await turn();
-    mock.timers.tick(1_000);
-    await turn();
+    const aSecond = async () => {
+      for (let looks = 0; looks < 45; looks += 1) { mock.timers.tick(25); await turn(); }
+    };
+    await aSecond();
     assert.deepEqual(db.asked.map(({ names }) => names), [['stuck'], ['waits']]);
     const third = share(db, db.statement('comes later'), 10);
-    await turn();
+    await aSecond();
     assert.deepEqual(db.asked[2].names, ['comes later']);
     for (const { names: [name], resolve } of db.asked) resolve(rows(name));
-    await Promise.all([first, second, third]);
+    const ended = Promise.all([first, second, third]);
+    await aSecond();
+    await ended;
   } finally {
     mock.timers.reset();
   }
