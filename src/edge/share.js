@@ -10,6 +10,8 @@
 /** Most statements of one transaction, and most bytes of their values. */
 const MOST = 50;
 const MOST_BYTES = 2 ** 20;
+/** A statement of more bytes goes by itself: with it the payload is the cost, and company saves nothing. */
+const LARGE = 2 ** 16;
 /** How long a statement waits to be taken along, in ms, and how long a turn lasts that nobody ends. */
 const PATIENCE = 1_000;
 /** How long one that was taken along waits for its rows, in ms: longer than D1 takes for anything. */
@@ -24,6 +26,7 @@ let took = 4;
 
 /** Runs a bound statement, alone or with others; gives its rows. `bytes` is the size of its values. */
 export async function share(db, statement, bytes) {
+  if (bytes > LARGE) return rowsOf(statement);
   if (Date.now() < turnUntil) {
     const { rows, error, alone } = await turn(statement, bytes);
     if (rows) return rows;

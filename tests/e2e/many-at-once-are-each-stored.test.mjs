@@ -76,15 +76,25 @@ test('while one is on its way the others wait, and then go together', async () =
 
 test('what is too large together goes in several', async () => {
   const db = database();
-  const all = ['a', 'b', 'c', 'd'].map((name) => share(db, db.statement(name), 400_000));
+  const names = Array.from({ length: 20 }, (_, at) => `s${at}`);
+  const all = names.map((name) => share(db, db.statement(name), 60_000));
   await turn();
-  db.asked[0].resolve(rows('a'));
+  db.asked[0].resolve(rows('s0'));
   await asked(db, 2);
-  assert.deepEqual(db.asked[1].names, ['b', 'c']);
-  db.asked[1].resolve([rows('b'), rows('c')]);
+  assert.deepEqual(db.asked[1].names, names.slice(1, 18));
+  db.asked[1].resolve(names.slice(1, 18).map(rows));
   await asked(db, 3);
-  assert.deepEqual(db.asked[2].names, ['d']);
-  db.asked[2].resolve(rows('d'));
+  assert.deepEqual(db.asked[2].names, ['s18', 's19']);
+  db.asked[2].resolve(['s18', 's19'].map(rows));
+  assert.deepEqual((await Promise.all(all)).map(([{ name }]) => name), names);
+});
+
+test('what is large waits for no company', async () => {
+  const db = database();
+  const all = ['a', 'b'].map((name) => share(db, db.statement(name), 400_000));
+  await turn();
+  assert.deepEqual(db.asked.map(({ names }) => names), [['a'], ['b']]);
+  for (const { names: [name], resolve } of db.asked) resolve(rows(name));
   await Promise.all(all);
 });
 
