@@ -131,6 +131,17 @@ fn what_was_never_sent_can_be_sent_later() {
 }
 
 #[test]
+fn a_call_that_may_have_taken_effect_has_used_its_credential() {
+    let shop = open();
+    shop.serve(Method::Post, |_| Err(FetchError::Timeout));
+    let (status, problem, _) = shop.call("order", Some("k-1"));
+    assert_eq!((status, &problem["code"]), (502, &json!("UPSTREAM_ERROR")), "{problem}");
+
+    let noted = "SELECT count(*) FROM audit WHERE act = 'credential.used'";
+    assert_eq!(shop.world.sql.count(noted), 1);
+}
+
+#[test]
 fn a_failed_call_is_told_again_as_what_it_was() {
     let shop = open();
     for of_service in [400, 403, 404, 409, 422] {

@@ -297,9 +297,11 @@ pub async fn lease(ports: &Ports<'_>, id: &str, holder: &str, until: Timestamp, 
     ports.sql.first(Stmt::new(LEASE, params)).await
 }
 
-/// Whose credential the last try of a run used: only a request that was answered is known to have done so.
+/// Whose credential the last try of a run used: known of a request that was answered, and to be taken for granted of one that
+/// may have taken effect.
 fn account_used(run: &Run) -> Option<String> {
-    let used = run.attempts.last().is_some_and(|a| a.status.is_some());
+    let answered = run.attempts.last().is_some_and(|a| a.status.is_some());
+    let used = answered || run.unsettled || run.status == Status::Ambiguous;
     let whose = || {
         run.connection_id
             .clone()
