@@ -792,30 +792,11 @@ fn a_link_for_another_outside_user_connects_nothing() {
     let scene = scene();
     let body = json!({"owner": "o-1", "integration": "gitlab", "external_user_id": "1"});
     let (_, link) = scene.world.api(Method::Post, "/api/v1/connect-links", &body);
-    let path = link["url"]
-        .as_str()
-        .unwrap()
-        .trim_start_matches("https://hub.example.com")
-        .to_owned();
-    let away = scene.world.request(Method::Get, &path, &[], b"");
-    let cookie = away
-        .headers
-        .get("set-cookie")
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
-    let state = query(away.headers.get("location").unwrap())
-        .into_iter()
-        .find(|(n, _)| n == "state")
-        .unwrap()
-        .1;
+    let away = scene.world.depart(link["url"].as_str().unwrap());
     let answering = scene.provider.clone();
     scene.world.net.once(TOKEN_URL, move |_| answering.give());
 
-    let back = format!("/oauth/callback?code=x&state={state}");
-    let page = scene.world.request(Method::Get, &back, &[("cookie", &cookie)], b"");
+    let page = scene.world.come_back(&away);
 
     assert_eq!(page.status, 403, "{}", String::from_utf8_lossy(&page.body));
     assert_eq!(scene.world.net.to("https://gitlab.com/oauth/revoke").len(), 2);

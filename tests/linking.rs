@@ -6,7 +6,7 @@
 
 mod support;
 
-use patchbay::http::{Method, Response};
+use patchbay::http::Method;
 use patchbay::time::MINUTE;
 use serde_json::{Value, json};
 use support::scene::*;
@@ -47,19 +47,6 @@ fn link(world: &World) -> String {
     link_in(said)
 }
 
-/// The browser comes back from the provider to the hub.
-fn come_back(world: &World, away: &Response) -> (u16, String) {
-    assert_eq!(away.status, 303, "{}", String::from_utf8_lossy(&away.body));
-    let cookie = away.headers.get("set-cookie").unwrap_or_default();
-    let cookie = cookie.split(';').next().unwrap_or_default();
-    let location = away.headers.get("location").unwrap_or_default();
-    let state = location.split("state=").nth(1).unwrap_or_default();
-    let state = state.split('&').next().unwrap_or_default();
-    let back = format!("/oauth/callback?code=good&state={state}");
-    let reply = world.request(Method::Get, &back, &[("cookie", cookie)], b"");
-    (reply.status, String::from_utf8_lossy(&reply.body).into_owned())
-}
-
 /// Goes the way of a browser; the user at the provider is `user`.
 fn connect(world: &World, path: &str, user: i64) -> u16 {
     world.net.once(TOKEN_URL, |_| {
@@ -71,8 +58,7 @@ fn connect(world: &World, path: &str, user: i64) -> u16 {
     world.net.once(&format!("{API}/user"), move |_| {
         json_reply(200, json!({"id": user, "login": "mona"}))
     });
-    let away = world.request(Method::Get, path, &[], b"");
-    come_back(world, &away).0
+    world.come_back(&world.depart(path)).status
 }
 
 /// What the provider says of a person who consented: by the beginning of the URL that is asked.
@@ -94,6 +80,15 @@ struct Case {
 fn bearer() -> Value {
     json!({"access_token": "users-token", "expires_in": 3_600, "refresh_token": "r", "token_type": "bearer", "scope": "read write"})
 }
+
+const SLACK: Case = Case {
+    scene: "Slack",
+    consent: &[("https://slack.com/api/oauth.v2.access", of_slack)],
+    asks_for: "user_scope=chat%3Awrite",
+    private: true,
+    action: || ("post_message", json!({"channel": "C0LAN2Q65", "text": "x"})),
+    to: "https://slack.com/api/chat.postMessage",
+};
 
 const CASES: [Case; 7] = [
     Case {
@@ -129,21 +124,10 @@ const CASES: [Case; 7] = [
         },
         to: "https://gitlab.com/api/v4/projects/example%2Fdemo/issues/17/notes",
     },
-    Case {
-        scene: "Slack",
-        consent: &[("https://slack.com/api/oauth.v2.access", of_slack)],
-        asks_for: "user_scope=chat%3Awrite",
-        private: true,
-        action: || ("post_message", json!({"channel": "C0LAN2Q65", "text": "x"})),
-        to: "https://slack.com/api/chat.postMessage",
-    },
+    SLACK,
     Case {
         scene: "a command of Slack",
-        consent: &[("https://slack.com/api/oauth.v2.access", of_slack)],
-        asks_for: "user_scope=chat%3Awrite",
-        private: true,
-        action: || ("post_message", json!({"channel": "C0LAN2Q65", "text": "x"})),
-        to: "https://slack.com/api/chat.postMessage",
+        ..SLACK
     },
     Case {
         scene: "Jira",
@@ -229,14 +213,14 @@ fn an_unlinked_sender_gets_a_link_once_and_the_agent_with_their_own_account_afte
         let text = text_of(&sent[0].content);
         assert!(text.contains("Before I work for you, please connect your"), "{text}");
 
-        let away = world.request(Method::Get, &link_in(&text), &[], b"");
+        let away = world.depart(&link_in(&text));
         let location = away.headers.get("location").unwrap_or_default();
         assert!(location.contains(case.asks_for), "{}: {location}", case.scene);
         for (url, reply) in case.consent {
             world.net.once(url, move |_| json_reply(200, reply()));
         }
-        let (status, page) = come_back(world, &away);
-        assert_eq!(status, 200, "{}: {page}", case.scene);
+        let page = world.come_back(&away);
+        assert_eq!(page.status, 200, "{}", case.scene);
 
         world.wait(MINUTE);
         talk.deliver("d-2", &scene.mention());

@@ -37,8 +37,9 @@ impl Host for Runtime<'_> {
 
     /// Variables and secrets alike; what is not text (a binding of that name) counts as missing.
     fn var(&self, name: &str) -> Option<String> {
-        if let Some(known) = SETTINGS.with_borrow(|known| known.get(name).cloned()) {
-            return known.map(|value| value.expose().to_owned());
+        let told = |value: &Option<Secret>| value.as_ref().map(|value| value.expose().to_owned());
+        if let Some(known) = SETTINGS.with_borrow(|known| known.get(name).map(told)) {
+            return known;
         }
         let value = js::get(self.0, name).as_string();
         SETTINGS.with_borrow_mut(|known| {

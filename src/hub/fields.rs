@@ -28,7 +28,8 @@ const WEBHOOK_FIELDS: [(&str, bool); 5] = [
 pub(super) type Checked = (Value, BTreeMap<String, Secret>);
 
 impl Hub<'_> {
-    /// The same for a connection that lives on tokens: the app at the provider, and the parts of its URLs.
+    /// Splits the settings of a connection that lives on tokens into those that are secret and those that are not, each
+    /// checked: the app at the provider, and the parts of its URLs.
     pub(super) fn checked_oauth(&self, integration: &Integration, config: Map<String, Value>) -> Result<Checked> {
         let manifest = integration.manifest()?;
         let auth = manifest
@@ -94,7 +95,7 @@ impl Hub<'_> {
         Ok((config, secrets))
     }
 
-    /// Splits settings into those that are secret and those that are not, each checked.
+    /// The same for a connection that lives on settings alone.
     pub(super) fn checked(&self, integration: &Integration, config: Map<String, Value>) -> Result<Checked> {
         let manifest = integration.manifest()?;
         let mut fields = config;

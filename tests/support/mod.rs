@@ -622,6 +622,24 @@ impl World {
         (reply.status, serde_json::from_slice(&reply.body).unwrap_or(Value::Null))
     }
 
+    /// A browser follows a connect link: the reply that sends it to the provider.
+    pub fn depart(&self, url: &str) -> Response {
+        let path = url.trim_start_matches("https://hub.example.com");
+        self.request(Method::Get, path, &[], b"")
+    }
+
+    /// The same browser comes back from the provider, its user having consented.
+    pub fn come_back(&self, away: &Response) -> Response {
+        assert_eq!(away.status, 303, "{}", String::from_utf8_lossy(&away.body));
+        let cookie = away.headers.get("set-cookie").unwrap_or_default();
+        let cookie = cookie.split(';').next().unwrap_or_default();
+        let location = away.headers.get("location").unwrap_or_default();
+        let state = location.split("state=").nth(1).unwrap_or_default();
+        let state = state.split('&').next().unwrap_or_default();
+        let back = format!("/oauth/callback?code=good&state={state}");
+        self.request(Method::Get, &back, &[("cookie", cookie)], b"")
+    }
+
     /// Works off what the queue holds, as its consumer does; delayed messages come at once.
     pub fn work(&self) {
         for _ in 0..100 {
