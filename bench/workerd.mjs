@@ -47,7 +47,7 @@ export function configure(folder, { modules, entry, vars = {}, d1 = false, queue
   const consumers = consumed ? { [QUEUE]: { workerName: 'main', maxBatchSize: 10, maxBatchTimeout: 1, maxRetries: 100 } } : {};
 
   const services = list([
-    `(name = "main", worker = (modules = ${list([entry, ...others].map(module))}, compatibilityDate = ${q(compatibilityDate())}, bindings = ${bindings}))`,
+    `(name = "main", worker = (modules = ${list([entry, ...others].map(module))}, compatibilityDate = ${q(compatibilityDate())}, compatibilityFlags = ["nodejs_compat"], bindings = ${bindings}))`,
     local && '(name = "internet", network = (allow = ["public", "private"]))',
     '(name = "nothing", worker = (modules = [(name = "nothing.js", esModule = embed "nothing.js")], compatibilityDate = "2025-01-01"))',
     d1 && `(name = "d1", worker = (modules = [(name = "d1-entry.js", esModule = embed "d1-entry.js")], compatibilityDate = "2023-07-24", compatibilityFlags = ["enhanced_error_serialization"], bindings = [(name = "MINIFLARE_OBJECT", durableObjectNamespace = (serviceName = "d1-object", className = "D1DatabaseObject"))]))`,

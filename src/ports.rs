@@ -197,6 +197,15 @@ pub trait Blobs {
     async fn delete(&self, key: &str) -> Result<(), SqlError>;
 }
 
+/// Compression by the platform: in wasm it takes several times as long.
+pub trait Packer {
+    /// The bytes compressed (Brotli, RFC 7932), as base64: D1 takes bytes as a list of numbers, text as it is. None where
+    /// the platform does not do it.
+    fn pack(&self, bytes: &[u8]) -> Option<String>;
+    /// The bytes that were packed; none if the text does not hold such, or more than `most`.
+    fn unpack(&self, text: &str, most: usize) -> Option<Vec<u8>>;
+}
+
 /// The queue that wakes the dispatcher. A message is only a hint: the truth is in the database, and a lost one is
 /// found by the sweep.
 #[async_trait(?Send)]
@@ -336,6 +345,7 @@ pub struct Ports<'a> {
     pub sql: &'a dyn Sql,
     pub fetch: &'a dyn Fetch,
     pub blobs: &'a dyn Blobs,
+    pub packer: &'a dyn Packer,
     pub queue: &'a dyn Queue,
     pub crypto: &'a dyn Crypto,
     pub cache: &'a dyn Cache,

@@ -5,10 +5,11 @@
 mod support;
 
 use patchbay::http::Method;
+use patchbay::ports::Stmt;
 use patchbay::time::{DAY, MINUTE};
 use serde_json::{Value, json};
-use support::run;
 use support::scene::*;
+use support::{noise, run};
 
 #[test]
 fn a_redelivery_stores_nothing_and_names_the_first() {
@@ -46,8 +47,100 @@ fn a_database_out_of_reach_is_a_503_and_nothing_is_promised() {
 }
 
 #[test]
+fn a_payload_is_given_back_to_the_byte_however_it_is_kept() {
+    let text = |filler: String| json!({"text": filler}).to_string().into_bytes();
+    let issues = (0..2_000).map(|n| format!("{{\"id\":{n},\"title\":\"It fails\"}}"));
+    let long = format!("[{}]", issues.collect::<Vec<_>>().join(","));
+    let cases = [
+        ("small", text("x".repeat(16_000)), None, false),
+        ("large", text("x".repeat(16_384)), Some("br"), false),
+        ("many like each other", long.into_bytes(), Some("br"), false),
+        (
+            "with a NUL",
+            [text("x".repeat(20_000)), vec![0]].concat(),
+            Some("br"),
+            false,
+        ),
+        (
+            "not UTF-8",
+            [vec![0xff; 20_000], text("x".repeat(20_000))].concat(),
+            Some("br"),
+            false,
+        ),
+        ("incompressible", text(noise(900_000)), None, false),
+        (
+            "too large for a row, unless packed",
+            text("x".repeat(3_000_000)),
+            Some("br"),
+            false,
+        ),
+        ("too large for a row", text(noise(1_100_000)), None, true),
+        (
+            "too large to be worth the time",
+            text("x".repeat(4_100_000)),
+            None,
+            true,
+        ),
+    ];
+    for (name, payload, encoding, beside) in cases {
+        let world = world();
+
+        let (status, made) = deliver(&world, "d-1", "ping", &payload);
+
+        assert_eq!(status, 202, "{name}: {made}");
+        let row = Stmt::new(
+            "-- test::kept\nSELECT payload_encoding, length(payload) AS stored, size, payload_key FROM event",
+            [],
+        );
+        let kept: Value = run(world.ports().sql.first(row)).unwrap().unwrap();
+        assert_eq!(kept["payload_encoding"].as_str(), encoding, "{name}");
+        assert_eq!(kept["payload_key"].is_string(), beside, "{name}");
+        assert_eq!(world.blobs.0.borrow().len(), usize::from(beside), "{name}");
+        assert_eq!(kept["size"], payload.len(), "{name}");
+        if encoding.is_some() {
+            assert!(
+                kept["stored"].as_u64().unwrap() < payload.len() as u64 / 2,
+                "{name}: {kept}"
+            );
+        }
+        let of = format!("/api/v1/events/{}/payload", made["id"].as_str().unwrap());
+        let given = world.request(Method::Get, &of, &[("authorization", "Bearer test-admin-token")], b"");
+        assert!(
+            given.status == 200 && given.body == payload,
+            "{name}: {}",
+            given.body.len()
+        );
+    }
+}
+
+#[test]
+fn a_packed_payload_that_is_damaged_is_told_of_and_not_made_up() {
+    let world = world();
+    let (_, made) = deliver(
+        &world,
+        "d-1",
+        "ping",
+        json!({"text": "x".repeat(20_000)}).to_string().as_bytes(),
+    );
+    for damage in [
+        "size = 19999",
+        "size = 20012",
+        "payload = 'bm8gYnJvdGxp'",
+        "payload = 'no base64'",
+    ] {
+        world.sql.write(&format!("UPDATE event SET {damage}"));
+
+        let of = format!("/api/v1/events/{}", made["id"].as_str().unwrap());
+        let (status, shown) = world.api(Method::Get, &of, &Value::Null);
+
+        assert_eq!((status, &shown["data"]), (200, &Value::Null), "{damage}");
+        assert!(shown["payload_error"].is_string(), "{damage}: {shown}");
+    }
+}
+
+#[test]
 fn a_delivery_that_meets_its_own_row_is_the_first_and_keeps_its_payload() {
-    let large = json!({"text": "x".repeat(1_100_000)}).to_string();
+    let large = json!({"text": noise(1_100_000)}).to_string();
     for payload in ["{}", large.as_str()] {
         let world = world();
         world.sql.repeated.set(1);
@@ -241,7 +334,7 @@ fn what_was_refused_for_a_wrong_secret_is_released_when_it_is_mended() {
 #[test]
 fn an_event_whose_payload_is_gone_still_tells_its_story() {
     let world = world();
-    let large = json!({"text": "x".repeat(1_100_000)}).to_string();
+    let large = json!({"text": noise(1_100_000)}).to_string();
     let (_, made) = deliver(&world, "d-1", "ping", large.as_bytes());
     world.blobs.0.borrow_mut().clear();
 

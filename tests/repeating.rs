@@ -14,7 +14,7 @@ use patchbay::http::{Method, Response};
 use patchbay::time::{DAY, MINUTE};
 use serde_json::{Value, json};
 use support::scene::*;
-use support::{World, run};
+use support::{World, noise, run};
 
 const OTHER: &str = "https://other.example.com/hook";
 
@@ -326,7 +326,7 @@ fn what_is_old_goes_and_what_is_held_or_in_flight_stays() {
     let world = ready();
     let held = accepted(&world, "held");
     accepted(&world, "old");
-    let large = vec![b' '; 1_200_000];
+    let large = noise(1_200_000).into_bytes();
     deliver(&world, "large", "ping", &large);
     world.work();
     let (status, shown) = world.api(Method::Patch, &format!("/api/v1/events/{held}"), &json!({"hold": true}));
@@ -359,7 +359,7 @@ fn what_is_old_goes_and_what_is_held_or_in_flight_stays() {
 #[test]
 fn a_purge_that_died_between_is_finished_by_the_next() {
     let world = ready();
-    deliver(&world, "large", "ping", &vec![b' '; 1_200_000]);
+    deliver(&world, "large", "ping", noise(1_200_000).as_bytes());
     world.work();
     world.wait(31 * DAY);
     world.sql.write("UPDATE event SET state = 'purged'");
@@ -380,7 +380,11 @@ fn what_somebody_asks_for_while_it_is_purged_stays() {
                 ..Response::empty(500)
             })
         });
-        let payload = if large { vec![b' '; 1_200_000] } else { b"{}".to_vec() };
+        let payload = if large {
+            noise(1_200_000).into_bytes()
+        } else {
+            b"{}".to_vec()
+        };
         let (_, made) = deliver(&world, "d-1", "ping", &payload);
         destination(&world, OTHER, "subscriber", &[]);
         world.work();

@@ -5,11 +5,14 @@
 // lost with the instance. So each event's promise is kept here and rejected then. The generated module
 // makes a new instance for the next event.
 import Wasm from '../../build/index.js';
+import { pack, unpack } from './pack.js';
 import { share } from './share.js';
 import { wake } from './wake.js';
 
 // For the wasm, which finds them by name.
+globalThis.patchbayPack = pack;
 globalThis.patchbayShare = share;
+globalThis.patchbayUnpack = unpack;
 globalThis.patchbayWake = wake;
 
 // Every step of the wasm's futures asks for a microtask. The runtime's own function is a call out of V8 and back; a

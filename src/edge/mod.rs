@@ -15,6 +15,7 @@ mod http;
 mod js;
 mod kv;
 mod meter;
+mod pack;
 mod queue;
 mod scripts;
 mod sql;
@@ -64,6 +65,7 @@ impl<'a> Adapters<'a> {
             sql: &self.sql,
             fetch: &self.fetch,
             blobs: &self.blobs,
+            packer: &pack::Brotli,
             queue: &self.queue,
             crypto: &self.crypto,
             cache: &self.cache,

@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 /// Where a delivery came in.
 #[derive(Debug, Clone)]
@@ -102,6 +103,7 @@ pub struct Full {
     #[serde(deserialize_with = "optional_json_text")]
     pub replay: Option<Replay>,
     payload_key: Option<String>,
+    payload_encoding: Option<String>,
     payload: Value,
 }
 
@@ -114,6 +116,10 @@ impl Full {
                 .ok_or_else(|| Error::temporary("the payload is not readable here yet; try again in a minute"));
         }
         match &self.payload {
+            Value::String(text) if self.payload_encoding.is_some() => usize::try_from(self.event.size)
+                .ok()
+                .and_then(|size| ports.packer.unpack(text, size).filter(|bytes| bytes.len() == size))
+                .ok_or_else(|| Error::Internal("a stored payload cannot be unpacked".into())),
             Value::String(text) => Ok(text.as_bytes().to_vec()),
             Value::Array(bytes) => bytes
                 .iter()
@@ -136,9 +142,15 @@ pub struct Stored {
 
 const INSERT: &str = "-- event::insert
 INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
-  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'pending', ?11, 0, ?15, ?16, ?17)
+  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload, payload_encoding)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'pending', ?11, 0, ?15, ?16, ?17, ?18)
 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id, delivery_id";
+
+/// Bytes of the payloads that are packed. Packing a smaller one takes as long as it saves, and a row is easier to read
+/// without; a larger one would hardly fit a row, and takes long.
+const WORTH_PACKING: RangeInclusive<usize> = 16_384..=4_000_000;
+/// The encoding of a packed payload: Brotli, as base64.
+const BROTLI: &str = "br";
 
 /// Most bytes of items that one statement stores.
 const MAX_CHUNK: usize = 500_000;
@@ -203,7 +215,11 @@ async fn insert(
         .first()
         .ok_or_else(|| Error::Internal("an insert without an event".into()))?;
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    let (payload_key, payload) = place(ports, body).await?;
+    let Placed {
+        key: payload_key,
+        encoding,
+        payload,
+    } = place(ports, body).await?;
     // Made last: readers that follow by id rely on rows that come in about the order of their ids.
     let id = id.unwrap_or_else(|| id::new(Kind::Event, ports.host));
     let blob = payload_key.clone();
@@ -225,6 +241,7 @@ async fn insert(
         size.into(),
         payload_key.into(),
         payload,
+        encoding.into(),
     ];
     if !ports.sql.share(Stmt::new(INSERT, params)).await?.is_empty() {
         return Ok(Stored { id, duplicate: false });
@@ -307,10 +324,10 @@ async fn insert_items(
 
 const INSERT_POLLED: &str = "-- event::of_poll
 INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
-  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload)
+  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload, payload_encoding)
 SELECT value ->> 'id', ?1, value ->> 'delivery_id', ?2, ?3, ?4, value ->> 'type', value ->> 'subject',
   value ->> 'account', value ->> 'occurred_at', ?5, ?6, 'application/json', '{}', 'pending', ?5, 0, value ->> 'size',
-  value ->> 'payload_key', value ->> 'payload'
+  value ->> 'payload_key', value ->> 'payload', value ->> 'payload_encoding'
 FROM json_each(?7) WHERE EXISTS (SELECT 1 FROM poll WHERE id = ?1 AND lease_by = ?8)
 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id";
 
@@ -328,7 +345,7 @@ pub async fn of_poll(
     for (draft, id) in drafts.iter().zip(in_order(ports.host, drafts.len())) {
         let payload = draft.item.clone().unwrap_or_default();
         let size = payload.len();
-        let (payload_key, payload) = place(ports, payload.into_bytes()).await?;
+        let Placed { key, encoding, payload } = place(ports, payload.into_bytes()).await?;
         let payload = match payload {
             Param::Text(text) => Value::String(text),
             _ => Value::Null,
@@ -341,7 +358,8 @@ pub async fn of_poll(
             "account": draft.account,
             "occurred_at": draft.occurred_at,
             "size": size,
-            "payload_key": payload_key,
+            "payload_key": key,
+            "payload_encoding": encoding,
             "payload": payload,
         });
         if room < size || chunks.is_empty() {
@@ -391,22 +409,50 @@ SELECT id, delivery_id FROM event WHERE source IN (?1, ?2) AND delivery_id IN (S
     Ok(known.into_iter().map(|row| row.delivery_id).collect())
 }
 
-/// Where the payload goes: into the row, or, if it is too large for one, beside it.
-async fn place(ports: &Ports<'_>, body: Vec<u8>) -> Result<(Option<String>, Param)> {
+/// A payload's columns.
+struct Placed {
+    key: Option<String>,
+    encoding: Option<&'static str>,
+    payload: Param,
+}
+
+/// Where the payload goes: into the row, packed if it is large, or, if it is too large for one, beside it.
+async fn place(ports: &Ports<'_>, body: Vec<u8>) -> Result<Placed> {
     if body.len() > MAX_BLOB {
         return Err(Error::PayloadTooLarge { limit: MAX_BLOB });
+    }
+    let in_row = |encoding, payload| Placed {
+        key: None,
+        encoding,
+        payload,
+    };
+    if WORTH_PACKING.contains(&body.len()) {
+        let packed = ports
+            .packer
+            .pack(&body)
+            .filter(|text| text.len() < body.len().min(MAX_ROW_PAYLOAD));
+        if let Some(text) = packed {
+            return Ok(in_row(Some(BROTLI), Param::Text(text)));
+        }
     }
     if body.len() > MAX_ROW_PAYLOAD {
         let key = format!("payload/{}", id::new(Kind::Event, ports.host));
         ports.blobs.put(&key, &body).await?;
-        return Ok((Some(key), Param::Null));
+        return Ok(Placed {
+            key: Some(key),
+            encoding: None,
+            payload: Param::Null,
+        });
     }
     // Text crosses D1's border as it is, bytes as a list of numbers; SQLite's text functions stop at a NUL.
-    Ok(match String::from_utf8(body) {
-        Ok(text) if !text.contains('\0') => (None, Param::Text(text)),
-        Ok(text) => (None, Param::Blob(text.into_bytes())),
-        Err(not_utf8) => (None, Param::Blob(not_utf8.into_bytes())),
-    })
+    Ok(in_row(
+        None,
+        match String::from_utf8(body) {
+            Ok(text) if !text.contains('\0') => Param::Text(text),
+            Ok(text) => Param::Blob(text.into_bytes()),
+            Err(not_utf8) => Param::Blob(not_utf8.into_bytes()),
+        },
+    ))
 }
 
 /// Headers as a JSON object for people and filters. What may be, or lead to, a secret is masked.

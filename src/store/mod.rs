@@ -29,7 +29,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 /// The version of the tables that this code was written for; `meta.schema_version` must be the same.
-pub const SCHEMA_VERSION: &str = "13";
+pub const SCHEMA_VERSION: &str = "14";
 
 /// What the database says of itself, or none if it has no tables yet.
 pub async fn schema_version(ports: &Ports<'_>) -> Result<Option<String>> {

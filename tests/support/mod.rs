@@ -12,6 +12,9 @@ pub mod talk;
 pub mod workshop;
 
 use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use brotli::enc::BrotliEncoderParams;
+use brotli::{BrotliCompress, BrotliDecompress};
 use patchbay::api;
 use patchbay::http::{Head, Headers, Method, Request, Response};
 use patchbay::hub::Hub;
@@ -334,6 +337,37 @@ impl Blobs for Store {
     }
 }
 
+/// The platform's compressor.
+pub struct Brotli;
+
+impl Packer for Brotli {
+    fn pack(&self, bytes: &[u8]) -> Option<String> {
+        let fastest = BrotliEncoderParams {
+            quality: 0,
+            ..Default::default()
+        };
+        let mut packed = Vec::new();
+        BrotliCompress(&mut &*bytes, &mut packed, &fastest).unwrap();
+        Some(STANDARD.encode(packed))
+    }
+    fn unpack(&self, text: &str, most: usize) -> Option<Vec<u8>> {
+        let packed = STANDARD.decode(text).ok()?;
+        let mut bytes = Vec::new();
+        BrotliDecompress(&mut packed.as_slice(), &mut bytes).ok()?;
+        (bytes.len() <= most).then_some(bytes)
+    }
+}
+
+/// Text that no compressor makes smaller by more than base64 makes it larger.
+pub fn noise(bytes: usize) -> String {
+    let mut state = 42u64;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'0' + (state >> 58) as u8)
+    };
+    (0..bytes).map(letter).collect()
+}
+
 /// The queue: what was asked to be woken, and after how many seconds.
 #[derive(Default)]
 pub struct Messages {
@@ -522,6 +556,7 @@ pub struct World {
     pub net: Network,
     pub blobs: Store,
     pub queue: Messages,
+    pub packer: Box<dyn Packer>,
     pub crypto: Box<dyn Crypto>,
     pub memory: Memory,
     pub machine: Machine,
@@ -544,6 +579,7 @@ impl World {
             net: Network::default(),
             blobs: Store::default(),
             queue: Messages::default(),
+            packer: Box::new(Brotli),
             crypto: Box::new(MarkCrypto),
             memory: Memory::default(),
             machine: Machine {
@@ -568,6 +604,7 @@ impl World {
             sql: &self.sql,
             fetch: &self.net,
             blobs: &self.blobs,
+            packer: &*self.packer,
             queue: &self.queue,
             crypto: &*self.crypto,
             cache: &self.memory,
