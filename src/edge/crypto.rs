@@ -32,18 +32,13 @@ pub struct WebCrypto;
 impl Crypto for WebCrypto {
     async fn hmac(&self, hash: RsaHash, key: &[u8], parts: &[&[u8]]) -> Option<Vec<u8>> {
         let key = hmac_key(hash, key).await.ok()?;
-        let joined: Vec<u8>;
         let data = match parts {
-            [whole] => *whole,
-            several => {
-                joined = several.concat();
-                &joined
-            }
+            [whole] => Uint8Array::from(*whole),
+            several => Uint8Array::from(several.concat().as_slice()),
         };
-        // It has read the data when it returns (<https://w3c.github.io/webcrypto/#SubtleCrypto-method-sign>, step 2).
         let mac = subtle()
             .ok()?
-            .sign_with_str_and_buffer_source("HMAC", &key, &js::view(data))
+            .sign_with_str_and_buffer_source("HMAC", &key, &data)
             .ok()?;
         js::bytes(&JsFuture::from(mac).await.ok()?)
     }

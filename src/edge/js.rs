@@ -1,17 +1,7 @@
 //! Small helpers over JavaScript values; none of them throws.
 
-use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array, WebAssembly};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-
-/// These bytes where they lie, without a copy. They move as soon as anything of ours runs again: only for functions of the
-/// runtime that have read them when they return.
-pub fn view(bytes: &[u8]) -> Uint8Array {
-    let memory: WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
-    // Addresses and lengths in wasm have 32 bits.
-    #[expect(clippy::cast_possible_truncation, reason = "see above")]
-    let (address, length) = (bytes.as_ptr() as usize as u32, bytes.len() as u32);
-    Uint8Array::new_with_byte_offset_and_length(&memory.buffer(), address, length)
-}
 
 /// A property, or `undefined`, also where there is no object.
 pub fn get(object: &JsValue, name: &str) -> JsValue {

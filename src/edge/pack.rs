@@ -11,7 +11,7 @@ pub struct Brotli;
 impl Packer for Brotli {
     fn pack(&self, bytes: &[u8]) -> Option<String> {
         let packed: Uint8Array = function("patchbayPack")?
-            .call1(&JsValue::UNDEFINED, &js::view(bytes))
+            .call1(&JsValue::UNDEFINED, &Uint8Array::from(bytes))
             .ok()?
             .dyn_into()
             .ok()?;

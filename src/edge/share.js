@@ -1,6 +1,6 @@
 // Writes of requests that an isolate serves beside each other, put into one transaction: while one is on its way to
-// the database, those that come meanwhile wait, and the first of them to look again takes all along. A request that comes
-// alone pays nothing for it.
+// the database, those that come meanwhile wait, and the first of them to look again takes all along. Where the last turn had
+// company, the next one gives it a moment to gather. A request that comes alone pays nothing for it.
 //
 // A request may not use another's connections, may end before it is done with them, and must not be woken by another: what
 // goes on after a promise that another request settled can run in that one's name, or not at all. So whoever has the turn
@@ -18,11 +18,14 @@ const PATIENCE = 1_000;
 const OUTCOME = 35_000;
 /** Least and most time between two looks, in ms. */
 const LOOKS = [1, 25];
+/** How long a turn waits for company, in ms: those whose rows have just come send their next deliveries now. */
+const GATHERS = 1;
 
 let turnUntil = 0;
 let waiting = [];
-/** How long the last turn took, in ms. */
+/** How long the last turn took, in ms, and how many it took along. */
 let took = 4;
+let company = 0;
 
 /** Runs a bound statement, alone or with others; gives its rows. `bytes` is the size of its values. */
 export async function share(db, statement, bytes) {
@@ -35,6 +38,7 @@ export async function share(db, statement, bytes) {
   }
   const begun = Date.now();
   turnUntil = begun + PATIENCE;
+  if (company > 0) await sleep(GATHERS);
   try {
     return await together(db, statement, companions(bytes));
   } finally {
@@ -50,6 +54,7 @@ function companions(bytes) {
     sum += waiting[count].bytes;
     if (sum > MOST_BYTES) break;
   }
+  company = count;
   const others = waiting.splice(0, count);
   for (const other of others) other.takenAt = Date.now();
   return others;
@@ -75,10 +80,9 @@ async function turn(statement, bytes) {
 }
 
 /** About half of a turn: long enough to cost little, short enough that one of several looks soon after its end. */
-function pause() {
-  const ms = Math.min(Math.max(took / 2, LOOKS[0]), LOOKS[1]);
-  return new Promise((resolve) => { setTimeout(resolve, ms); });
-}
+const pause = () => sleep(Math.min(Math.max(took / 2, LOOKS[0]), LOOKS[1]));
+
+const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /** One transaction. If it fails, nothing of it was done, and each tries by itself: one's fault is not the others'. */
 async function together(db, statement, others) {

@@ -1,6 +1,6 @@
 // Deliveries that come at the same moment go to the database together, and each is answered for itself.
 import assert from 'node:assert/strict';
-import { after, mock, test } from 'node:test';
+import { after, beforeEach, mock, test } from 'node:test';
 import { randomUUID } from 'node:crypto';
 import { share } from '../../src/edge/share.js';
 import { startHub } from '../support/hub.mjs';
@@ -57,8 +57,18 @@ function database() {
 
 const rows = (name) => ({ results: [{ name }] });
 const turn = () => new Promise((resolve) => { setImmediate(resolve); });
+/** One that comes alone: the turn after it waits for nobody. */
+async function lonely() {
+  const db = database();
+  const alone = share(db, db.statement('alone'), 10);
+  await asked(db, 1);
+  db.asked[0].resolve(rows('alone'));
+  await alone;
+}
 /** Until the database has been asked so often: those that wait look again by timers. */
 const asked = (db, times) => until(`${times} questions`, () => db.asked.length >= times);
+
+beforeEach(lonely);
 
 test('while one is on its way the others wait, and then go together', async () => {
   const db = database();
@@ -72,6 +82,32 @@ test('while one is on its way the others wait, and then go together', async () =
   db.asked[1].resolve([rows('b'), rows('c'), rows('d')]);
 
   assert.deepEqual((await Promise.all(all)).map(([{ name }]) => name), ['a', 'b', 'c', 'd']);
+});
+
+test('after one that had company, the next waits a moment for more, and after that one no longer', async () => {
+  const db = database();
+  const crowd = ['a', 'b', 'c'].map((name) => share(db, db.statement(name), 10));
+  await turn();
+  db.asked[0].resolve(rows('a'));
+  await asked(db, 2);
+  db.asked[1].resolve(['b', 'c'].map(rows));
+  await Promise.all(crowd);
+
+  const next = ['d', 'e', 'f'].map((name) => share(db, db.statement(name), 10));
+  await asked(db, 3);
+  assert.deepEqual(db.asked[2].names, ['d', 'e', 'f']);
+  db.asked[2].resolve(['d', 'e', 'f'].map(rows));
+  assert.deepEqual((await Promise.all(next)).map(([{ name }]) => name), ['d', 'e', 'f']);
+
+  const alone = share(db, db.statement('g'), 10);
+  await asked(db, 4);
+  db.asked[3].resolve(rows('g'));
+  await alone;
+  const after = share(db, db.statement('h'), 10);
+  await turn();
+  assert.deepEqual(db.asked[4].names, ['h'], 'at once');
+  db.asked[4].resolve(rows('h'));
+  await after;
 });
 
 test('what is too large together goes in several', async () => {
