@@ -115,19 +115,17 @@ fn a_payload_is_given_back_to_the_byte_however_it_is_kept() {
 
 #[test]
 fn a_packed_payload_that_is_damaged_is_told_of_and_not_made_up() {
-    let world = world();
-    let (_, made) = deliver(
-        &world,
-        "d-1",
-        "ping",
-        json!({"text": "x".repeat(20_000)}).to_string().as_bytes(),
-    );
-    for damage in [
+    let damages = [
         "size = 19999",
         "size = 20012",
         "payload = 'bm8gYnJvdGxp'",
         "payload = 'no base64'",
-    ] {
+        "payload_encoding = 'of a later version'",
+    ];
+    for damage in damages {
+        let world = world();
+        let payload = json!({"text": "x".repeat(20_000)}).to_string();
+        let (_, made) = deliver(&world, "d-1", "ping", payload.as_bytes());
         world.sql.write(&format!("UPDATE event SET {damage}"));
 
         let of = format!("/api/v1/events/{}", made["id"].as_str().unwrap());
@@ -209,6 +207,18 @@ fn a_batch_is_stored_in_one_statement_each_item_once() {
         5
     );
     assert_eq!(send("[]").0, 202);
+
+    // A large one is packed as a payload of its own would be.
+    let long = "so it goes ".repeat(2_000);
+    let large = send(&json!([{"id": 6, "n": long}, {"id": 7}]).to_string());
+    assert_eq!(
+        world
+            .sql
+            .count("SELECT count(*) FROM event WHERE payload_encoding = 'br'"),
+        1
+    );
+    let of = format!("/api/v1/events/{}", large.1["id"].as_str().unwrap());
+    assert_eq!(world.api(Method::Get, &of, &Value::Null).1["data"]["n"], long);
 
     // Items of one moment keep their order, which is that of their ids.
     world.machine.stands_still.set(true);

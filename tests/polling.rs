@@ -130,6 +130,35 @@ fn a_feed_becomes_events_from_its_second_look_on() {
 }
 
 #[test]
+fn a_large_item_is_packed_in_its_row_and_read_as_it_was() {
+    let world = World::new();
+    let long = "so it goes ".repeat(2_000);
+    let listed = Rc::new(RefCell::new(rss(&["a"])));
+    let now = listed.clone();
+    world.net.on(Method::Get, FEED, move |_| {
+        reply(200, &[("content-type", "application/rss+xml")], &now.borrow())
+    });
+    feed_poll(&world, json!({"interval": "1m"}));
+    tick(&world);
+    *listed.borrow_mut() = rss(&["b", &long, "a"]);
+    tick(&world);
+
+    assert_eq!(
+        world
+            .sql
+            .count("SELECT count(*) FROM event WHERE payload_encoding = 'br'"),
+        1
+    );
+    let (_, page) = world.api(Method::Get, "/api/v1/events?type=rss-reader.new_entries", &Value::Null);
+    let title = |event: &Value| {
+        let of = format!("/api/v1/events/{}/payload", event["id"].as_str().unwrap());
+        world.api(Method::Get, &of, &Value::Null).1["title"].clone()
+    };
+    let titles: Vec<Value> = page["data"].as_array().unwrap().iter().map(title).collect();
+    assert_eq!(titles, [json!("Post b"), json!(format!("Post {}", long.trim()))]);
+}
+
+#[test]
 fn everything_that_a_run_found_is_dispatched_at_once() {
     let world = World::new();
     let ids: Vec<String> = (0..200).map(|n| n.to_string()).collect();

@@ -1,17 +1,17 @@
 //! The table `event`: what was accepted, and the outbox of what is to be dispatched.
 
+use super::payload::{self, Kept};
 use super::poll::Poll;
 use super::{optional_json_text, truth};
 use crate::error::{Error, Result};
 use crate::event::EventDraft;
 use crate::http::Headers;
 use crate::id::{self, Kind};
-use crate::ports::{Host, MAX_BLOB, MAX_ROW_PAYLOAD, Param, Ports, Stmt};
+use crate::ports::{Host, Param, Ports, Stmt};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
 
 /// Where a delivery came in.
 #[derive(Debug, Clone)]
@@ -102,32 +102,14 @@ pub struct Full {
     /// What this dispatch repeats; none for the first.
     #[serde(deserialize_with = "optional_json_text")]
     pub replay: Option<Replay>,
-    payload_key: Option<String>,
-    payload_encoding: Option<String>,
-    payload: Value,
+    #[serde(flatten)]
+    payload: Kept,
 }
 
 impl Full {
     /// The exact bytes of the payload, from the row or from where it was put.
     pub async fn payload(&self, ports: &Ports<'_>) -> Result<Vec<u8>> {
-        if let Some(key) = &self.payload_key {
-            let stored = ports.blobs.get(key).await?;
-            return stored
-                .ok_or_else(|| Error::temporary("the payload is not readable here yet; try again in a minute"));
-        }
-        match &self.payload {
-            Value::String(text) if self.payload_encoding.is_some() => usize::try_from(self.event.size)
-                .ok()
-                .and_then(|size| ports.packer.unpack(text, size).filter(|bytes| bytes.len() == size))
-                .ok_or_else(|| Error::Internal("a stored payload cannot be unpacked".into())),
-            Value::String(text) => Ok(text.as_bytes().to_vec()),
-            Value::Array(bytes) => bytes
-                .iter()
-                .map(|b| b.as_u64().and_then(|b| u8::try_from(b).ok()))
-                .collect::<Option<Vec<u8>>>()
-                .ok_or_else(|| Error::Internal("a stored payload is not bytes".into())),
-            _ => Ok(Vec::new()),
-        }
+        self.payload.read(ports, self.event.size).await
     }
 }
 
@@ -145,12 +127,6 @@ INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type,
   received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload, payload_encoding)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'pending', ?11, 0, ?15, ?16, ?17, ?18)
 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id, delivery_id";
-
-/// Bytes of the payloads that are packed. Packing a smaller one takes as long as it saves, and a row is easier to read
-/// without; a larger one would hardly fit a row, and takes long.
-const WORTH_PACKING: RangeInclusive<usize> = 16_384..=4_000_000;
-/// The encoding of a packed payload: Brotli, as base64.
-const BROTLI: &str = "br";
 
 /// Most bytes of items that one statement stores.
 const MAX_CHUNK: usize = 500_000;
@@ -215,14 +191,10 @@ async fn insert(
         .first()
         .ok_or_else(|| Error::Internal("an insert without an event".into()))?;
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    let Placed {
-        key: payload_key,
-        encoding,
-        payload,
-    } = place(ports, body).await?;
+    let placed = payload::place(ports, body).await?;
     // Made last: readers that follow by id rely on rows that come in about the order of their ids.
     let id = id.unwrap_or_else(|| id::new(Kind::Event, ports.host));
-    let blob = payload_key.clone();
+    let blob = placed.key.clone();
     let params = [
         id.clone().into(),
         arrival.source.into(),
@@ -239,9 +211,9 @@ async fn insert(
         arrival.content_type.into(),
         masked(arrival.headers).into(),
         size.into(),
-        payload_key.into(),
-        payload,
-        encoding.into(),
+        placed.key.into(),
+        placed.payload,
+        placed.encoding.into(),
     ];
     if !ports.sql.share(Stmt::new(INSERT, params)).await?.is_empty() {
         return Ok(Stored { id, duplicate: false });
@@ -264,12 +236,35 @@ async fn insert(
 
 const INSERT_ITEMS: &str = "-- event::insert_items
 INSERT INTO event (id, source, delivery_id, service, connection_id, owner, type, subject, account, occurred_at,
-  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload)
+  received_at, trace_id, content_type, headers, state, due_at, tries, size, payload_key, payload, payload_encoding)
 SELECT value ->> 'id', ?1, value ->> 'delivery_id', ?2, ?3, ?4, value ->> 'type', value ->> 'subject',
   value ->> 'account', value ->> 'occurred_at', ?5, ?6, 'application/json', ?7, 'pending', ?5, 0, value ->> 'size',
-  value ->> 'payload'
+  value ->> 'payload_key', value ->> 'payload', value ->> 'payload_encoding'
 FROM json_each(?8) WHERE true
 ON CONFLICT (source, delivery_id) DO NOTHING RETURNING id, delivery_id";
+
+/// One of many events as the statements read it that store them together.
+async fn item(ports: &Ports<'_>, service: &str, draft: &EventDraft, id: &str) -> Result<Value> {
+    let item = draft.item.clone().unwrap_or_default();
+    let size = item.len();
+    let placed = payload::place(ports, item.into_bytes()).await?;
+    let payload = match placed.payload {
+        Param::Text(text) => Value::String(text),
+        _ => Value::Null,
+    };
+    Ok(json!({
+        "id": id,
+        "delivery_id": draft.delivery_id,
+        "type": format!("{service}.{}", draft.kind),
+        "subject": draft.subject,
+        "account": draft.account,
+        "occurred_at": draft.occurred_at,
+        "size": size,
+        "payload_key": placed.key,
+        "payload_encoding": placed.encoding,
+        "payload": payload,
+    }))
+}
 
 async fn insert_items(
     ports: &Ports<'_>,
@@ -279,17 +274,7 @@ async fn insert_items(
 ) -> Result<Vec<Stored>> {
     let mut items = Vec::with_capacity(drafts.len());
     for (draft, id) in drafts.iter().zip(ids) {
-        let payload = draft.item.as_deref().unwrap_or_default();
-        items.push(json!({
-            "id": id,
-            "delivery_id": draft.delivery_id,
-            "type": format!("{}.{}", arrival.service, draft.kind),
-            "subject": draft.subject,
-            "account": draft.account,
-            "occurred_at": draft.occurred_at,
-            "size": payload.len(),
-            "payload": payload,
-        }));
+        items.push(item(ports, arrival.service, draft, &id).await?);
     }
     let params = [
         arrival.source.into(),
@@ -343,25 +328,8 @@ pub async fn of_poll(
     let mut chunks: Vec<Vec<Value>> = Vec::new();
     let mut room = 0;
     for (draft, id) in drafts.iter().zip(in_order(ports.host, drafts.len())) {
-        let payload = draft.item.clone().unwrap_or_default();
-        let size = payload.len();
-        let Placed { key, encoding, payload } = place(ports, payload.into_bytes()).await?;
-        let payload = match payload {
-            Param::Text(text) => Value::String(text),
-            _ => Value::Null,
-        };
-        let item = json!({
-            "id": id,
-            "delivery_id": draft.delivery_id,
-            "type": format!("{}.{}", poll.integration, draft.kind),
-            "subject": draft.subject,
-            "account": draft.account,
-            "occurred_at": draft.occurred_at,
-            "size": size,
-            "payload_key": key,
-            "payload_encoding": encoding,
-            "payload": payload,
-        });
+        let size = draft.item.as_ref().map_or(0, String::len);
+        let item = item(ports, &poll.integration, draft, &id).await?;
         if room < size || chunks.is_empty() {
             chunks.push(Vec::new());
             room = MAX_CHUNK;
@@ -407,52 +375,6 @@ SELECT id, delivery_id FROM event WHERE source IN (?1, ?2) AND delivery_id IN (S
     let params = [one.into(), other.into(), json!(ids).to_string().into()];
     let known: Vec<Known> = ports.sql.rows(Stmt::new(sql, params)).await?;
     Ok(known.into_iter().map(|row| row.delivery_id).collect())
-}
-
-/// A payload's columns.
-struct Placed {
-    key: Option<String>,
-    encoding: Option<&'static str>,
-    payload: Param,
-}
-
-/// Where the payload goes: into the row, packed if it is large, or, if it is too large for one, beside it.
-async fn place(ports: &Ports<'_>, body: Vec<u8>) -> Result<Placed> {
-    if body.len() > MAX_BLOB {
-        return Err(Error::PayloadTooLarge { limit: MAX_BLOB });
-    }
-    let in_row = |encoding, payload| Placed {
-        key: None,
-        encoding,
-        payload,
-    };
-    if WORTH_PACKING.contains(&body.len()) {
-        let packed = ports
-            .packer
-            .pack(&body)
-            .filter(|text| text.len() < body.len().min(MAX_ROW_PAYLOAD));
-        if let Some(text) = packed {
-            return Ok(in_row(Some(BROTLI), Param::Text(text)));
-        }
-    }
-    if body.len() > MAX_ROW_PAYLOAD {
-        let key = format!("payload/{}", id::new(Kind::Event, ports.host));
-        ports.blobs.put(&key, &body).await?;
-        return Ok(Placed {
-            key: Some(key),
-            encoding: None,
-            payload: Param::Null,
-        });
-    }
-    // Text crosses D1's border as it is, bytes as a list of numbers; SQLite's text functions stop at a NUL.
-    Ok(in_row(
-        None,
-        match String::from_utf8(body) {
-            Ok(text) if !text.contains('\0') => Param::Text(text),
-            Ok(text) => Param::Blob(text.into_bytes()),
-            Err(not_utf8) => Param::Blob(not_utf8.into_bytes()),
-        },
-    ))
 }
 
 /// Headers as a JSON object for people and filters. What may be, or lead to, a secret is masked.

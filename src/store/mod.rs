@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod key;
 pub mod metrics;
 pub mod oauth_state;
+mod payload;
 pub mod poll;
 pub mod rate;
 pub mod rejection;
