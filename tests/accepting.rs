@@ -69,6 +69,12 @@ fn a_payload_is_given_back_to_the_byte_however_it_is_kept() {
         ),
         ("incompressible", text(noise(900_000)), None, false),
         (
+            "hardly compressible",
+            text(noise(80_000) + &"x".repeat(20_000)),
+            None,
+            false,
+        ),
+        (
             "too large for a row, unless packed",
             text("x".repeat(3_000_000)),
             Some("br"),
