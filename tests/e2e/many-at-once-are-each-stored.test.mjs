@@ -47,22 +47,26 @@ test('a crowd of large ones is answered too, round after round', async () => {
 /** A database that answers when it is told to, and fails where a statement is bad. */
 function database() {
   const asked = [];
-  const answer = (kind, names) => new Promise((resolve, reject) => { asked.push({ kind, names, resolve, reject }); });
+  const ask = (kind, names) => new Promise((resolve, reject) => { asked.push({ kind, names, resolve, reject }); });
   return {
     asked,
-    statement: (name) => ({ name, all: () => answer('all', [name]) }),
-    batch: (statements) => answer('batch', statements.map(({ name }) => name)),
+    statement: (name) => ({ name, all: () => ask('all', [name]) }),
+    batch: (statements) => ask('batch', statements.map(({ name }) => name)),
   };
 }
 
 const rows = (name) => ({ results: [{ name }] });
+/** The database's reply to one question: each statement its own row. */
+const answer = ({ kind, names, resolve }) => resolve(kind === 'all' ? rows(names[0]) : names.map(rows));
+/** Whose statements those were. Which of those that wait looks first is up to their timers. */
+const sorted = ({ names }) => names.toSorted();
 const turn = () => new Promise((resolve) => { setImmediate(resolve); });
 /** One that comes alone: the turn after it waits for nobody. */
 async function lonely() {
   const db = database();
   const alone = share(db, db.statement('alone'), 10);
   await asked(db, 1);
-  db.asked[0].resolve(rows('alone'));
+  answer(db.asked[0]);
   await alone;
 }
 /** Until the database has been asked so often: those that wait look again by timers. */
@@ -76,10 +80,10 @@ test('while one is on its way the others wait, and then go together', async () =
   await turn();
   assert.deepEqual(db.asked.map(({ kind, names }) => [kind, names]), [['all', ['a']]]);
 
-  db.asked[0].resolve(rows('a'));
+  answer(db.asked[0]);
   await asked(db, 2);
-  assert.deepEqual(db.asked[1].names, ['b', 'c', 'd']);
-  db.asked[1].resolve([rows('b'), rows('c'), rows('d')]);
+  assert.deepEqual(sorted(db.asked[1]), ['b', 'c', 'd']);
+  answer(db.asked[1]);
 
   assert.deepEqual((await Promise.all(all)).map(([{ name }]) => name), ['a', 'b', 'c', 'd']);
 });
@@ -88,25 +92,25 @@ test('after one that had company, the next waits a moment for more, and after th
   const db = database();
   const crowd = ['a', 'b', 'c'].map((name) => share(db, db.statement(name), 10));
   await turn();
-  db.asked[0].resolve(rows('a'));
+  answer(db.asked[0]);
   await asked(db, 2);
-  db.asked[1].resolve(['b', 'c'].map(rows));
+  answer(db.asked[1]);
   await Promise.all(crowd);
 
   const next = ['d', 'e', 'f'].map((name) => share(db, db.statement(name), 10));
   await asked(db, 3);
-  assert.deepEqual(db.asked[2].names, ['d', 'e', 'f']);
-  db.asked[2].resolve(['d', 'e', 'f'].map(rows));
+  assert.deepEqual(sorted(db.asked[2]), ['d', 'e', 'f']);
+  answer(db.asked[2]);
   assert.deepEqual((await Promise.all(next)).map(([{ name }]) => name), ['d', 'e', 'f']);
 
   const alone = share(db, db.statement('g'), 10);
   await asked(db, 4);
-  db.asked[3].resolve(rows('g'));
+  answer(db.asked[3]);
   await alone;
   const after = share(db, db.statement('h'), 10);
   await turn();
   assert.deepEqual(db.asked[4].names, ['h'], 'at once');
-  db.asked[4].resolve(rows('h'));
+  answer(db.asked[4]);
   await after;
 });
 
@@ -115,14 +119,13 @@ test('what is too large together goes in several', async () => {
   const names = Array.from({ length: 20 }, (_, at) => `s${at}`);
   const all = names.map((name) => share(db, db.statement(name), 60_000));
   await turn();
-  db.asked[0].resolve(rows('s0'));
-  await asked(db, 2);
-  assert.deepEqual(db.asked[1].names, names.slice(1, 18));
-  db.asked[1].resolve(names.slice(1, 18).map(rows));
-  await asked(db, 3);
-  assert.deepEqual(db.asked[2].names, ['s18', 's19']);
-  db.asked[2].resolve(['s18', 's19'].map(rows));
+  for (let questions = 1; questions <= 3; questions += 1) {
+    await asked(db, questions);
+    answer(db.asked[questions - 1]);
+  }
   assert.deepEqual((await Promise.all(all)).map(([{ name }]) => name), names);
+  assert.deepEqual(db.asked.map((question) => question.names.length), [1, 17, 2]);
+  assert.deepEqual(db.asked.flatMap((question) => question.names).toSorted(), names.toSorted());
 });
 
 test('what is large waits for no company', async () => {
