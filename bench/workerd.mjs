@@ -47,7 +47,7 @@ export function configure(folder, { modules, entry, vars = {}, d1 = false, queue
   const consumers = consumed ? { [QUEUE]: { workerName: 'main', maxBatchSize: 10, maxBatchTimeout: 1, maxRetries: 100 } } : {};
 
   const services = list([
-    `(name = "main", worker = (modules = ${list([entry, ...others].map(module))}, compatibilityDate = ${q(compatibilityDate())}, compatibilityFlags = ["nodejs_compat"], bindings = ${bindings}))`,
+    `(name = "main", worker = (modules = ${list([entry, ...others].map(module))}, compatibilityDate = ${setting('compatibility_date')}, compatibilityFlags = ${setting('compatibility_flags')}, bindings = ${bindings}))`,
     local && '(name = "internet", network = (allow = ["public", "private"]))',
     '(name = "nothing", worker = (modules = [(name = "nothing.js", esModule = embed "nothing.js")], compatibilityDate = "2025-01-01"))',
     d1 && `(name = "d1", worker = (modules = [(name = "d1-entry.js", esModule = embed "d1-entry.js")], compatibilityDate = "2023-07-24", compatibilityFlags = ["enhanced_error_serialization"], bindings = [(name = "MINIFLARE_OBJECT", durableObjectNamespace = (serviceName = "d1-object", className = "D1DatabaseObject"))]))`,
@@ -70,8 +70,8 @@ const config :Workerd.Config = (
   return folder;
 }
 
-/** The date that the product runs with. */
-const compatibilityDate = () => /^compatibility_date = "(.*)"/m.exec(readFileSync(at('wrangler.toml'), 'utf8'))[1];
+/** What the product runs with: a date, a list of flags. */
+const setting = (name) => new RegExp(`^${name} = (.*)$`, 'm').exec(readFileSync(at('wrangler.toml'), 'utf8'))[1];
 
 /** Starts workerd in a configured folder. `main` and the other sockets are addresses; `spawned` is the time of `performance`. */
 export async function start(folder) {

@@ -92,7 +92,10 @@ impl Kept {
             (Some(BROTLI), Value::String(packed)) => usize::try_from(size)
                 .ok()
                 .and_then(|size| ports.packer.unpack(packed, size).filter(|bytes| bytes.len() == size))
-                .ok_or_else(|| Error::Internal("a stored payload cannot be unpacked".into())),
+                .ok_or_else(|| {
+                    let why = "a packed payload cannot be read: it is damaged, or wrangler.toml lacks the flag `nodejs_compat`";
+                    Error::Internal(why.into())
+                }),
             (Some(_), _) => Err(Error::Internal("a stored payload has an unknown encoding".into())),
         }
     }
